@@ -1,0 +1,59 @@
+"""Time as an argument: a moment on both clocks, and the clock that parts are given."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """One moment on both clocks.
+
+    `wall` is an aware UTC datetime: what people and the back-end are told. `monotonic_s` is seconds on the clock that
+    never jumps: what durations and ages are computed from. A box without a battery starts in 1970 and has its wall
+    clock set later; only `monotonic_s` can be trusted across that.
+    """
+
+    wall: datetime
+    monotonic_s: float
+
+    def seconds_since(self, earlier: Instant) -> float:
+        """Seconds between `earlier` and this moment, on the monotonic clock; negative where this one is the earlier."""
+        return self.monotonic_s - earlier.monotonic_s
+
+    def plus(self, seconds: float) -> Instant:
+        """The moment `seconds` later (or earlier, where negative)."""
+        return Instant(self.wall + timedelta(seconds=seconds), self.monotonic_s + seconds)
+
+
+class Clock(Protocol):
+    """What tells the time and waits. `SystemClock` in the agent, `FakeClock` in tests."""
+
+    def now(self) -> Instant:
+        """This moment, on both clocks."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait `seconds`; cancelling ends the wait at once."""
+        ...
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def now(self) -> Instant:
+        """This moment, on both clocks."""
+        return Instant(datetime.now(UTC), time.monotonic())
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait `seconds`; cancelling ends the wait at once."""
+        await asyncio.sleep(max(0.0, seconds))
+
+
+def isoformat_ms(moment: datetime) -> str:
+    """An aware datetime in the contract's form, UTC with milliseconds: `2026-11-23T01:02:03.456Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

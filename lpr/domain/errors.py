@@ -1,0 +1,78 @@
+"""Every error a person may see, as one tree.
+
+    LprError
+    ├── ConfigError      the configuration, a file or an argument is wrong: nothing was started
+    ├── CaptureError     a camera or file cannot be opened or read
+    ├── VisionError      a network, its device or an inference failed
+    │   └── DeviceNotFoundError   the inference device asked for is not in this machine
+    ├── ImageError       a picture cannot be encoded or decoded
+    ├── OutboxError      the disk queue cannot be opened, written or read
+    │   ├── OutboxLockedError     another agent holds the data directory
+    │   └── OutboxFullError       no room: neither in the queue's bounds nor on the disk
+    ├── LinkError        the back-end cannot be reached, refuses us, or speaks something else
+    │   ├── LinkRefusedError      it answered, and said no (token, namespace)
+    │   └── ProtocolError         what it sent is not what the contract says
+    └── WebError         the local page cannot be served
+
+"No plate seen" is a result and never an error. Foreign exceptions are translated into these once, at the border where they arise.
+"""
+
+
+class LprError(Exception):
+    """What failed, on what, and what the operator can do about it.
+
+    `str(error)` is one or two plain sentences without secrets; `hint` is the remedy, shown on a line of its own.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(LprError):
+    """The configuration, a file or an argument is wrong. Exit code 2."""
+
+
+class CaptureError(LprError):
+    """A camera, clip or picture cannot be opened or read."""
+
+
+class VisionError(LprError):
+    """A network cannot be loaded, or an inference failed."""
+
+
+class DeviceNotFoundError(VisionError):
+    """The inference device that was asked for is not in this machine; the message lists those that are."""
+
+
+class ImageError(LprError):
+    """A picture cannot be encoded or decoded."""
+
+
+class OutboxError(LprError):
+    """The disk queue cannot be opened, written or read."""
+
+
+class OutboxLockedError(OutboxError):
+    """Another agent holds the data directory."""
+
+
+class OutboxFullError(OutboxError):
+    """Neither the queue's bounds nor the disk leave room for this event."""
+
+
+class LinkError(LprError):
+    """The back-end cannot be reached or the connection was lost."""
+
+
+class LinkRefusedError(LinkError):
+    """The back-end answered and said no: token, namespace or certificate."""
+
+
+class ProtocolError(LinkError):
+    """What the other side sent is not what the contract says; the message names the field and what it must be."""
+
+
+class WebError(LprError):
+    """The local page cannot be served."""
