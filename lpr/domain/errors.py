@@ -14,7 +14,8 @@
     │   └── ProtocolError         what it sent is not what the contract says
     └── WebError         the local page cannot be served
 
-"No plate seen" is a result and never an error. Foreign exceptions are translated into these once, at the border where they arise.
+"No plate seen" is a result and never an error. Foreign exceptions are translated into these once, at the border where
+they arise.
 """
 
 

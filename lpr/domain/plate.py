@@ -67,11 +67,11 @@ class PlateRead:
     """One plate in one frame: where it stands, and what the networks say about it.
 
     `box` and `corners` are pixels of the whole frame. `probabilities` is float32 [slots, classes], each row summing to
-    1: the alphabet's characters in order and the blank last; voting over frames adds these, not texts. `rows_probability`
-    is the probability that the plate has two rows, `readable` the probability that it can be read at all; both 0..1, as is
-    `detection_confidence`. `sharpness` is the mean absolute Laplacian of the rectified grey crop at the recogniser's size, in grey
-    levels (larger is sharper). `crop` is the rectified plate at its natural ratio, for people. `plate` is the text from
-    this frame alone.
+    1: the alphabet's characters in order and the blank last; voting over frames adds these, not texts.
+    `rows_probability` is the probability that the plate has two rows, `readable` the probability that it can be read
+    at all; both 0..1, as is `detection_confidence`. `sharpness` is the mean absolute Laplacian of the rectified grey
+    crop at the recogniser's size, in grey levels (larger is sharper). `crop` is the rectified plate at its natural
+    ratio, for people. `plate` is the text from this frame alone.
     """
 
     box: Box

@@ -1,0 +1,97 @@
+"""What the rest of the agent knows of the queue; `sqlite.py` keeps it on disk, `memory.py` in memory for tests.
+
+Rules that every implementation keeps, and that one test suite holds all of them to:
+
+1. `record` returns after the event is durable, and gives it its `event_id`, `sequence` and body, which never change.
+2. Nothing but `settle`, `bury` and the stated limits removes an event; what a limit removes is counted and reported.
+3. `waiting` lists in the order of recording; it never lists a dead letter.
+4. Sequences rise by one without a gap over the whole life of the agent's data directory, across restarts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from lpr.domain.events import Jpeg, ProcessingStatus, QueueStatus, StoredEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """A waiting event without its weight: enough to decide what to send next.
+
+    `sequence` is None for a status. `size_bytes` is what its row and pictures take. `attempts` counts the times it was
+    handed to a socket, over restarts too. `recorded_offline` is true where the link was down when it was stored.
+    `recorded_monotonic_s` is on this boot's monotonic clock, or None where it was recorded by an earlier run.
+    """
+
+    event_id: str
+    event_type: str
+    sequence: int | None
+    size_bytes: int
+    attempts: int
+    recorded_offline: bool
+    recorded_at: datetime
+    recorded_monotonic_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A waiting event, whole. `body` is the contract's message without `delivery` and without pictures."""
+
+    ticket: Ticket
+    body: Mapping[str, Any]
+    plate_image: Jpeg | None
+    original_image: Jpeg | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """An event that the back-end can never take, with the reason it gave."""
+
+    ticket: Ticket
+    code: str
+    reason: str
+    buried_at: datetime
+
+
+class Outbox(Protocol):
+    """The disk queue. Every method may raise `OutboxError`."""
+
+    async def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
+        """Store an event for good; returns after the commit. Raises `OutboxFullError` where nothing can be stored."""
+        ...
+
+    async def put_status(self, status: ProcessingStatus) -> Ticket:
+        """Store a status in place of the one that waits, if any: only the newest one is worth sending."""
+        ...
+
+    async def waiting(self, *, limit: int, exclude: Collection[str] = ()) -> Sequence[Ticket]:
+        """The oldest waiting events, in order of recording, at most `limit`, without those named in `exclude`."""
+        ...
+
+    async def load(self, event_id: str) -> Entry | None:
+        """One waiting event with its pictures, or None where it is no longer there."""
+        ...
+
+    async def count_attempt(self, event_id: str) -> None:
+        """Remember that the event is being handed to a socket (need not be durable at once)."""
+        ...
+
+    async def settle(self, event_ids: Collection[str]) -> None:
+        """The back-end holds these: delete them. Names that are not there are passed over."""
+        ...
+
+    async def bury(self, event_id: str, *, code: str, reason: str) -> None:
+        """Move an event to the dead letters."""
+        ...
+
+    async def status(self) -> QueueStatus:
+        """The queue in numbers."""
+        ...
+
+    def on_recorded(self, listener: Callable[[Ticket], None]) -> None:
+        """Call `listener` in the event loop for every event whose record has returned."""
+        ...
