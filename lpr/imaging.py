@@ -10,7 +10,7 @@ from lpr.domain.errors import ImageError
 from lpr.domain.events import Jpeg
 from lpr.domain.frame import Image
 
-MAX_QUALITY = 92
+MAX_QUALITY = 85
 MIN_QUALITY = 60
 MIN_SIDE_PX = 160
 """Below this, and below `MIN_QUALITY`, a scene tells a person nothing: it is left out instead."""
@@ -61,7 +61,7 @@ def encode_jpeg_within(image: Image, max_bytes: int) -> Jpeg | None:
         if scale < 1.0 and max(width, height) < MIN_SIDE_PX:
             return None
         scaled = image if scale == 1.0 else resize(image, width, height)
-        for quality in (MAX_QUALITY, 80, MIN_QUALITY):
+        for quality in (MAX_QUALITY, 75, MIN_QUALITY):
             jpeg = encode_jpeg(scaled, quality=quality)
             if len(jpeg.data) <= max_bytes:
                 return jpeg

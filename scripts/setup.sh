@@ -75,7 +75,8 @@ python_environment() {
     "$python" -m venv "$VENV"
   fi
   say "installing lpr-agent${extra:+ with what its $extra needs} (about 300 MB the first time)"
-  "$VENV/bin/python" -m pip install --progress-bar "$([ -t 1 ] && echo on || echo off)" -q -e ".${extra:+[$extra]}"
+  # On a terminal pip shows what it fetches; in a log only what goes wrong.
+  "$VENV/bin/python" -m pip install $([ -t 1 ] || echo --quiet) -e ".${extra:+[$extra]}"
   printf '%s' "$wanted" >"$stamp"
 }
 

@@ -1,0 +1,48 @@
+"""Boxes, corners and regions."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lpr.domain.geometry import Box, Quad, point_in_polygon
+
+sides = st.floats(0.5, 500)
+places = st.floats(-500, 500)
+boxes = st.builds(Box, places, places, sides, sides)
+
+
+@given(boxes)
+def test_a_box_overlaps_itself_wholly(box: Box) -> None:
+    assert abs(box.iou(box) - 1.0) < 1e-9
+
+
+@given(boxes, boxes)
+def test_overlap_is_the_same_from_both_sides_and_a_share(one: Box, other: Box) -> None:
+    assert one.iou(other) == other.iou(one)
+    assert 0.0 <= one.iou(other) <= 1.0 + 1e-9
+
+
+def test_half_a_box_shifted_by_half_its_width_overlaps_by_a_third() -> None:
+    assert abs(Box(0, 0, 10, 4).iou(Box(5, 0, 10, 4)) - 1 / 3) < 1e-12
+
+
+@given(boxes)
+def test_clipping_never_leaves_the_picture(box: Box) -> None:
+    clipped = box.clipped(200, 100)
+
+    assert 0 <= clipped.x <= clipped.right <= 200
+    assert 0 <= clipped.y <= clipped.bottom <= 100
+
+
+@given(boxes)
+def test_the_corners_of_a_box_are_framed_by_it(box: Box) -> None:
+    framed = Quad.of_box(box).box
+
+    assert abs(framed.x - box.x) < 1e-9
+    assert abs(framed.width - box.width) < 1e-6
+
+
+def test_a_point_in_the_notch_of_a_polygon_is_outside() -> None:
+    notched = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.2), (0.0, 1.0))
+
+    assert point_in_polygon((0.5, 0.1), notched)
+    assert not point_in_polygon((0.5, 0.8), notched)
