@@ -3,9 +3,12 @@
 Rules that every implementation keeps, and that one test suite holds all of them to:
 
 1. `record` returns after the event is durable, and gives it its `event_id`, `sequence` and body, which never change.
-2. Nothing but `settle`, `bury` and the stated limits removes an event; what a limit removes is counted and reported.
+2. Nothing but `settle`, `bury`, a person's `drop_dead` and the stated limits removes an event. What a limit removes is
+   reported by a `QUEUE_OVERFLOW` error that the outbox records itself, in the transaction that removes it: not even a
+   crash between the two can lose something in silence.
 3. `waiting` lists in the order of recording; it never lists a dead letter.
 4. Sequences rise by one without a gap over the whole life of the agent's data directory, across restarts.
+5. Cancelling a call never takes back what it has begun: an event whose `record` is cancelled may be stored all the same.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from lpr.domain.events import Jpeg, ProcessingStatus, QueueStatus, StoredEvent
+from lpr.domain.events import ErrorRaised, Jpeg, ProcessingStatus, QueueStatus, StoredEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +42,17 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A waiting event, whole. `body` is the contract's message without `delivery` and without pictures."""
+    """A waiting event, whole. `body` is the contract's message without `delivery` and without pictures.
+
+    `original_omitted` says why an original image that the event came with is no longer here (`queue_full`, `damaged`);
+    None where it is here or never was. It is what `lpr.wire.message` takes under the same name.
+    """
 
     ticket: Ticket
     body: Mapping[str, Any]
     plate_image: Jpeg | None
     original_image: Jpeg | None
+    original_omitted: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +69,12 @@ class Outbox(Protocol):
     """The disk queue. Every method may raise `OutboxError`."""
 
     async def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
-        """Store an event for good; returns after the commit. Raises `OutboxFullError` where nothing can be stored."""
+        """Store an event for good; returns after the commit.
+
+        Raises `OutboxFullError` where it could not be made durable because the disk is full. The event is then held in
+        memory, within a bound, is listed by `waiting` and can be delivered, and is written as soon as there is room;
+        what the bound pushes out is reported like any other loss.
+        """
         ...
 
     async def put_status(self, status: ProcessingStatus) -> Ticket:
@@ -93,5 +106,33 @@ class Outbox(Protocol):
         ...
 
     def on_recorded(self, listener: Callable[[Ticket], None]) -> None:
-        """Call `listener` in the event loop for every event whose record has returned."""
+        """Call `listener` in the event loop for every event that has newly come to wait.
+
+        That is one whose record has returned, and a dead letter that was put back, by this process or by another one
+        (`lpr-agent queue retry`).
+        """
+        ...
+
+    def on_trouble(self, listener: Callable[[ErrorRaised], None]) -> None:
+        """Call `listener` in the event loop for every error that the outbox has recorded about itself.
+
+        `QUEUE_NEAR_FULL`, `QUEUE_OVERFLOW`, `QUEUE_CORRUPT` and `DISK_LOW`. They are in the queue already: the listener
+        is for log and counters, and must not record them again. One that was found at opening is told at once.
+        """
+        ...
+
+    async def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
+        """The oldest dead letters, at most `limit`."""
+        ...
+
+    async def retry_dead(self, event_ids: Collection[str]) -> int:
+        """Let dead letters wait again, in their old place, with no attempts counted; says how many there were."""
+        ...
+
+    async def drop_dead(self, event_ids: Collection[str]) -> int:
+        """Delete dead letters for good, as a person wishes; says how many there were."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of the data directory; calling it twice is harmless."""
         ...
