@@ -1,0 +1,77 @@
+"""The agent's configuration: one YAML file, overridden by environment and credentials, changed at run time.
+
+config = load_config(path)                      # ConfigError lists every mistake
+config, warnings = effective_config(config)     # with what update_config changed in earlier runs
+config = apply_changes(config, changes)         # whole or not at all
+RuntimeOverrides(config.agent.data_dir).keep(changes)
+"""
+
+from lpr.config.addresses import SourceAddress
+from lpr.config.load import LoadedConfig, find_config, load, load_config
+from lpr.config.model import (
+    AckRule,
+    AgentConfig,
+    BackendConfig,
+    CameraConfig,
+    Decoder,
+    DetectorInput,
+    DirectionConfig,
+    EmitRule,
+    GateConfig,
+    IdentityConfig,
+    ImageMode,
+    LogConfig,
+    LogFormat,
+    LogLevel,
+    OutboxConfig,
+    Pace,
+    PayloadShape,
+    Precision,
+    RtspTransport,
+    TrackingConfig,
+    VisionConfig,
+    WeatherConfig,
+    WebConfig,
+)
+from lpr.config.overrides import Changes, RuntimeOverrides, apply_changes, effective_config, merge_changes
+from lpr.config.quantities import format_duration, format_size, parse_duration, parse_size
+
+__all__ = [
+    "AckRule",
+    "AgentConfig",
+    "BackendConfig",
+    "CameraConfig",
+    "Changes",
+    "Decoder",
+    "DetectorInput",
+    "DirectionConfig",
+    "EmitRule",
+    "GateConfig",
+    "IdentityConfig",
+    "ImageMode",
+    "LoadedConfig",
+    "LogConfig",
+    "LogFormat",
+    "LogLevel",
+    "OutboxConfig",
+    "Pace",
+    "PayloadShape",
+    "Precision",
+    "RtspTransport",
+    "RuntimeOverrides",
+    "SourceAddress",
+    "TrackingConfig",
+    "VisionConfig",
+    "WeatherConfig",
+    "WebConfig",
+    "apply_changes",
+    "effective_config",
+    "find_config",
+    "format_duration",
+    "format_size",
+    "load",
+    "load_config",
+    "merge_changes",
+    "parse_duration",
+    "parse_size",
+]

@@ -1,0 +1,41 @@
+"""What must never reach a log, a page or an error: passwords in addresses, tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
+
+MASK = "***"
+
+# Up to the *last* @ of the word: installers paste passwords that hold / # or @ unescaped, and those must be hidden too.
+_URL_PASSWORD = re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/@'\"]*):[^\s'\"]+@", re.IGNORECASE)
+# `?user=admin&password=…` and the `user=admin_password=…_channel=1` of cheap recorders.
+_NAMED_VALUE = re.compile(
+    r"(?P<keep>(?:password|passwd|passwort|pwd|token|secret|api_?key)['\"]?\s*[=:]\s*['\"]?)(?!\*\*\*)[^\s&'\",}]+",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(?P<keep>\bBearer\s+)(?!\*\*\*)\S+", re.IGNORECASE)
+
+
+def mask_secrets(text: str, known: Iterable[str] = ()) -> str:
+    """`text` with every password and token in it replaced by `***`; `known` are secrets to hide wherever they stand.
+
+    Hides rather too much than too little: an address whose path holds both a colon and an @ loses its middle.
+    """
+    for secret in known:
+        text = text.replace(secret, MASK)
+    text = _URL_PASSWORD.sub(rf"\g<keep>:{MASK}@", text)
+    text = _NAMED_VALUE.sub(rf"\g<keep>{MASK}", text)
+    return _BEARER.sub(rf"\g<keep>{MASK}", text)
+
+
+def password_of(address: str) -> tuple[str, ...]:
+    """The password inside an address as it is written and percent-decoded; empty where there is none."""
+    try:
+        written = urlsplit(address).password
+    except ValueError:
+        return ()
+    if not written:
+        return ()
+    return tuple(dict.fromkeys((written, unquote(written))))
