@@ -1,0 +1,1 @@
+"""Vietnamese plates: formats as data, parsing and display, and decoding of a recogniser's probabilities."""
