@@ -17,7 +17,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lpr.domain.errors import ConfigError
-from lpr.domain.secrets import mask_secrets
+from lpr.domain.secrets import MASK, mask_secrets
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """The way to a value: keys of mappings and places in lists, from the top."""
@@ -228,6 +228,9 @@ _SYNTAX_ADVICE = (
 )
 
 
+_SECRET_VALUE = re.compile(r"""((?:token|password|secret)["']?\s*:\s*)[^\s,}].*""", re.IGNORECASE)
+
+
 def _syntax_error(error: MarkedYAMLError, text: str, name: str) -> ConfigError:
     mark = error.problem_mark or error.context_mark
     at = mark.line if mark else 0
@@ -237,7 +240,7 @@ def _syntax_error(error: MarkedYAMLError, text: str, name: str) -> ConfigError:
     if "\t" in shown[: len(shown) - len(shown.lstrip())]:
         said = "'\\t'"
     advice = next((words for pattern, words in _SYNTAX_ADVICE if re.search(pattern, said)), said)
+    shown = _SECRET_VALUE.sub(rf"\1{MASK}", mask_secrets(shown.strip()))
     return ConfigError(
-        f"{name}, line {min(at, len(lines) - 1) + 1}: {advice}",
-        hint=f"the line is: {mask_secrets(shown.strip())}" if shown.strip() else None,
+        f"{name}, line {min(at, len(lines) - 1) + 1}: {advice}", hint=f"the line is: {shown}" if shown else None
     )

@@ -10,9 +10,10 @@ MASK = "***"
 
 # Up to the *last* @ of the word: installers paste passwords that hold / # or @ unescaped, and those must be hidden too.
 _URL_PASSWORD = re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/@'\"]*):[^\s'\"]+@", re.IGNORECASE)
-# `?user=admin&password=…` and the `user=admin_password=…_channel=1` of cheap recorders.
+# `?user=admin&password=…`, the `user=admin_password=…_channel=1` of cheap recorders, and keys in quotes as JSON and
+# Python print them. Not a bare `token: …`: that is how sentences about tokens are written.
 _NAMED_VALUE = re.compile(
-    r"(?P<keep>(?:password|passwd|passwort|pwd|token|secret|api_?key)['\"]?\s*[=:]\s*['\"]?)(?!\*\*\*)[^\s&'\",}]+",
+    r"""(?P<keep>(?:password|passwd|pwd|token|secret|api_?key)(?:\s*=\s*|\\?["']\s*[:=]\s*\\?["']))(?!\*\*\*)[^\s&'",}\\]+""",
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"(?P<keep>\bBearer\s+)(?!\*\*\*)\S+", re.IGNORECASE)

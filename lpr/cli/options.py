@@ -1,0 +1,30 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+ConfigOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="Configuration; else $LPR_CONFIG, ./lpr-agent.yaml or /etc/lpr-agent/lpr-agent.yaml.",
+    ),
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """One JSON document on stdout, flushed: a reader at the other end of a pipe sees it at once."""
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    # A file name that is not UTF-8 comes as lone surrogates, which no JSON reader accepts.
+    sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+    sys.stdout.flush()

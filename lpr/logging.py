@@ -1,0 +1,212 @@
+"""The log: readable lines at a terminal, JSON elsewhere, UTF-8 in any locale, and never a secret in it.
+
+structlog writes through the standard library's loggers, so that socketio, aiohttp and our own lines take one way out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterable, Mapping, MutableMapping
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from lpr.domain.errors import ConfigError
+from lpr.domain.secrets import MASK, mask_secrets
+
+# These tell every packet at `info`; what matters of them our own link says.
+_CHATTY = ("socketio", "engineio", "aiohttp.access", "asyncio", "urllib3")
+_SECRET_KEYS = frozenset({"token", "password", "secret", "authorization"})
+_MIN_SECRET_LENGTH = 4
+"""A shorter secret would blot out half of the log and is none."""
+
+_SYSLOG_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+
+def get_logger(name: str) -> structlog.stdlib.BoundLogger:
+    """The logger of a module: `log.info("camera lost", camera_id=…, reason=…)`."""
+    return structlog.stdlib.get_logger(name)
+
+
+def is_configured() -> bool:
+    """Whether `configure` has run: whether a log is there to write to."""
+    return any(isinstance(handler.formatter, _Formatter) for handler in logging.getLogger().handlers)
+
+
+def configure(
+    *,
+    level: str = "info",
+    format: str = "auto",  # noqa: A002 - the key's name in the configuration
+    file: Path | None = None,
+    secrets: Iterable[str] = (),
+    stream: TextIO | None = None,
+) -> None:
+    """Set the log up, anew where it was set up before.
+
+    `level` is debug, info, warning or error; `format` is auto, console or json. `secrets` are masked wherever they
+    appear, besides everything that looks like a password in an address. `stream` is stderr where not given; `file`
+    gets JSON lines too and may be rotated from outside. Raises `ConfigError` where the file cannot be opened.
+    """
+    stream = stream if stream is not None else sys.stderr
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        # LANG=C must not turn `Cổng chính` into question marks or, worse, an exception in a handler.
+        reconfigure(encoding="utf-8", errors="backslashreplace")
+    mask = SecretMask(secrets)
+    as_console = format == "console" or (format == "auto" and stream.isatty())
+    handlers: list[logging.Handler] = [_stream_handler(stream, mask, as_console=as_console)]
+    if file is not None:
+        handlers.append(_file_handler(file, mask))
+    _install(handlers, level)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_COMMON,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+class SecretMask:
+    """A structlog processor that hides secrets in every text of an event, however deep it lies."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        # The longest first: one secret may hold another.
+        self._known = sorted({secret for secret in secrets if len(secret) >= _MIN_SECRET_LENGTH}, key=len, reverse=True)
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """The event without secrets. `logger` and `method` are structlog's way of calling."""
+        return {key: self._masked(key, value) for key, value in event.items()}
+
+    def _masked(self, key: object, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if str(key).lower() in _SECRET_KEYS:
+            return MASK
+        if isinstance(value, Mapping):
+            return {str(inner): self._masked(inner, item) for inner, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self._masked("", item) for item in value]
+        # Anything else is printed in the end, so it is turned to text here, where it can be looked through.
+        return mask_secrets(str(value), self._known)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    """structlog's formatter, with the priority that journald takes from the line's beginning where it reads us."""
+
+    def __init__(self, *, for_journal: bool, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._for_journal = for_journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if not self._for_journal:
+            return text
+        priority = next((number for least, number in _SYSLOG_PRIORITIES if record.levelno >= least), 7)
+        # Each line is an entry of its own in the journal.
+        return "\n".join(f"<{priority}>{line}" for line in text.splitlines())
+
+
+def _add_time(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")(logger, method, event)
+    # Milliseconds, as in the contract; microseconds only make lines longer.
+    stamp["time"] = f"{stamp['time'][:23]}Z"
+    return stamp
+
+
+_COMMON: list[Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    _add_time,
+    structlog.processors.StackInfoRenderer(),
+]
+
+
+def _to_json(event: MutableMapping[str, Any], **_: Any) -> str:
+    first = {key: event.pop(key) for key in ("time", "level", "logger", "event") if key in event}
+    return json.dumps({**first, **event}, ensure_ascii=False, default=str)
+
+
+def _formatter(mask: SecretMask, *, as_console: bool, colours: bool = False, for_journal: bool = False) -> _Formatter:
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(
+            colors=colours, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
+        )
+        if as_console
+        else structlog.processors.JSONRenderer(serializer=_to_json)
+    )
+    return _Formatter(
+        for_journal=for_journal,
+        foreign_pre_chain=_COMMON,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            mask,
+            renderer,
+        ],
+    )
+
+
+def _stream_handler(stream: TextIO, mask: SecretMask, *, as_console: bool) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    colours = as_console and stream.isatty() and "NO_COLOR" not in os.environ
+    journal = not as_console and _is_journal(stream)
+    handler.setFormatter(_formatter(mask, as_console=as_console, colours=colours, for_journal=journal))
+    return handler
+
+
+def _file_handler(file: Path, mask: SecretMask) -> logging.Handler:
+    try:
+        handler = WatchedFileHandler(file, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise ConfigError(
+            f"log.file: {file} cannot be opened for writing: {error.strerror}",
+            hint="make its folder, owned by the user that runs lpr-agent, or leave log.file out",
+        ) from None
+    handler.setFormatter(_formatter(mask, as_console=False))
+    return handler
+
+
+def _install(handlers: list[logging.Handler], level: str) -> None:
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        if isinstance(old.formatter, _Formatter):
+            root.removeHandler(old)
+            old.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    number = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(number)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.DEBUG if number <= logging.DEBUG else max(number, logging.WARNING))
+    logging.captureWarnings(True)
+    threading.excepthook = _log_thread_failure
+
+
+def _log_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_type is SystemExit or failure.exc_value is None:
+        return
+    name = failure.thread.name if failure.thread else "?"
+    get_logger("lpr.threads").critical("a thread died", thread=name, exc_info=failure.exc_value)
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether systemd's journal is at the other end: it names the device and inode that it reads from."""
+    named = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{status.st_dev}:{status.st_ino}"
