@@ -150,8 +150,13 @@ class Pool:
         self._drawn = 0
 
     def draw(self, count: int) -> dict[str, Tensor]:
-        """A batch of samples; waits for the worker where each sample has been used enough."""
+        """A batch of samples; waits for the worker where each sample has been used enough.
+
+        Takes no more than it needs: on a shared core the worker then leaves its time to the training.
+        """
         while True:
+            if self.received >= len(self._samples.images) and self._drawn < (self._reuse - 0.3) * self.received:
+                break
             starved = self.received < 2048 or self._drawn + count > self._reuse * self.received
             try:
                 chunk = self._chunks.get(timeout=60) if starved else self._chunks.get_nowait()
