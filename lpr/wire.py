@@ -238,6 +238,87 @@ def status_data(status: ProcessingStatus) -> dict[str, Any]:
     )
 
 
+# --------------------------------------------------------------------------------------------------------------------
+# What the queue says about itself
+
+SequenceRanges: TypeAlias = tuple[tuple[int, int], ...]
+"""First and last sequence of each run without a gap, ascending."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overflow:
+    """What a limit took out of the queue. `cause` names the limit; ranges name the events by their sequences.
+
+    `unknown` are sequences whose events were lost before it was written down what they were.
+    """
+
+    cause: str
+    statuses: int = 0
+    original_images: SequenceRanges = ()
+    errors: SequenceRanges = ()
+    detections: SequenceRanges = ()
+    unknown: SequenceRanges = ()
+
+
+_ORIGINAL_IMAGES, _UNKNOWN = "originalImages", "unknown"
+
+
+def overflow_details(overflow: Overflow) -> dict[str, Any]:
+    """`details` of a `QUEUE_OVERFLOW`: counts and sequences by type, what lost nothing left out."""
+    ranges = {
+        PLATE_DETECTED: overflow.detections,
+        ERROR: overflow.errors,
+        _ORIGINAL_IMAGES: overflow.original_images,
+        _UNKNOWN: overflow.unknown,
+    }
+    dropped = {name: sum(last - first + 1 for first, last in runs) for name, runs in ranges.items() if runs}
+    if overflow.statuses:
+        dropped[PROCESSING_STATUS] = overflow.statuses
+    sequences = {name: [list(run) for run in runs] for name, runs in ranges.items() if runs}
+    return {"cause": overflow.cause, "dropped": dropped, "sequences": sequences}
+
+
+def parse_overflow_details(details: Mapping[str, Any]) -> Overflow:
+    """What `overflow_details` made; reads a report of ours that is itself dropped, so that its content lives on."""
+    sequences = details["sequences"]
+
+    def runs(name: str) -> SequenceRanges:
+        return tuple((first, last) for first, last in sequences.get(name, ()))
+
+    return Overflow(
+        cause=details["cause"],
+        statuses=details["dropped"].get(PROCESSING_STATUS, 0),
+        original_images=runs(_ORIGINAL_IMAGES),
+        errors=runs(ERROR),
+        detections=runs(PLATE_DETECTED),
+        unknown=runs(_UNKNOWN),
+    )
+
+
+def near_full_details(*, used_bytes: int, max_bytes: int) -> dict[str, Any]:
+    """`details` of a `QUEUE_NEAR_FULL`."""
+    return {"bytes": used_bytes, "maxBytes": max_bytes, "percent": _rounded(100 * used_bytes / max(1, max_bytes), 1)}
+
+
+def disk_low_details(*, free_bytes: int, min_free_bytes: int) -> dict[str, Any]:
+    """`details` of a `DISK_LOW`."""
+    return {"freeBytes": free_bytes, "minFreeBytes": min_free_bytes}
+
+
+def corrupt_details(*, recovered: int, unreadable: int | None, set_aside: str, next_sequence: int) -> dict[str, Any]:
+    """`details` of a `QUEUE_CORRUPT`; `unreadable` is None where nobody can know."""
+    return {
+        "recovered": recovered,
+        "unreadable": unreadable,
+        "setAside": set_aside,
+        "nextSequence": next_sequence,
+    }
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# One attempt
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One attempt: its number from 1, whether the event waited or went out before, when, and how old it then is."""

@@ -8,7 +8,7 @@ Rules that every implementation keeps, and that one test suite holds all of them
    crash between the two can lose something in silence.
 3. `waiting` lists in the order of recording; it never lists a dead letter.
 4. Sequences rise by one without a gap over the whole life of the agent's data directory, across restarts.
-5. Cancelling a call never takes back what it has begun: an event whose `record` is cancelled may be stored all the same.
+5. Cancelling a call never takes back what it has begun: an event whose `record` is cancelled may well be stored.
 """
 
 from __future__ import annotations

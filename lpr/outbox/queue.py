@@ -1,0 +1,406 @@
+"""The queue's rules, once for every implementation: sequences, limits, what goes when it is full, what is reported.
+
+A `Queue` is used by one thread at a time and keeps its rows on a `Shelf`: a dict in memory, or tables in SQLite. It
+starts no transaction itself; who calls it does, and puts `counters` back where a transaction fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Protocol
+
+from lpr.domain.errors import OutboxFullError
+from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, ProcessingStatus, QueueStatus, StoredEvent
+from lpr.outbox.base import DeadLetter, Entry, Ticket
+from lpr.outbox.limits import (
+    CAUSE_AGE,
+    CAUSE_DISK,
+    CAUSE_OPERATOR,
+    CAUSE_SIZE,
+    DISK_LOW_OVER,
+    LOW_WATER,
+    NEAR_FULL,
+    NEAR_FULL_OVER,
+    QUEUE_FULL,
+    RESERVE_BYTES,
+    Losses,
+    OutboxLimits,
+)
+from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
+from lpr.outbox.troubles import disk_low_error, near_full_error, overflow_error
+from lpr.wire import PLATE_DETECTED, PROCESSING_STATUS, from_json, parse_overflow_details
+
+CHUNK = 200
+"""Rows that are looked at in one go while room is made or age is checked."""
+
+
+class Droppable(Enum):
+    """What may go at a limit, in this order."""
+
+    STATUS = "status"
+    ORIGINAL_IMAGE = "original image"
+    ERROR = "error"
+    DETECTION = "detection"
+
+
+@dataclass(slots=True)
+class Counters:
+    """The queue in numbers, kept up to date so that nothing needs to be counted again."""
+
+    last_sequence: int = 0
+    last_position: int = 0
+    used_bytes: int = 0
+    waiting: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a failed transaction is taken back to."""
+
+    counters: Counters
+    near_full: bool
+    disk_low: bool
+    troubles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What weighs of a row: its body as JSON text, and its pictures."""
+
+    body: str
+    plate_image: Jpeg | None
+    original_image: Jpeg | None
+    original_omitted: str | None
+
+
+class Shelf(Protocol):
+    """Where rows lie. Positions are given by the `Queue` and rise in the order of recording."""
+
+    def counters(self) -> Counters:
+        """Everything counted anew."""
+        ...
+
+    def save_counters(self, counters: Counters) -> None:
+        """Remember the last sequence and position for good."""
+        ...
+
+    def insert(self, position: int, row: Row) -> Summary:
+        """Put a row down, waiting."""
+        ...
+
+    def delete(self, summaries: Sequence[Summary]) -> None:
+        """Remove rows with all that belongs to them."""
+        ...
+
+    def drop_originals(self, summaries: Sequence[Summary], why: str) -> None:
+        """Remove original images; the rows stay, smaller."""
+        ...
+
+    def bury(self, summary: Summary, burial: Burial) -> None:
+        """Make a waiting row a dead letter."""
+        ...
+
+    def revive(self, summaries: Sequence[Summary]) -> None:
+        """Make dead letters wait again, with no attempts."""
+        ...
+
+    def find(self, event_ids: Collection[str]) -> list[Summary]:
+        """The rows of these names that are there, in any state and order."""
+        ...
+
+    def droppable(self, kind: Droppable, limit: int) -> list[Summary]:
+        """The next rows of a kind that may go: dead letters first, then in order of recording."""
+        ...
+
+    def in_order(self, *, after: int, limit: int) -> list[Summary]:
+        """Rows of any state with positions above `after`, ascending."""
+        ...
+
+    def waiting(self, limit: int) -> list[Summary]:
+        """The oldest waiting rows."""
+        ...
+
+    def dead(self, limit: int) -> list[tuple[Summary, Burial]]:
+        """The oldest dead letters."""
+        ...
+
+    def body(self, summary: Summary) -> str | None:
+        """A row's body, in any state; None where it is no longer there."""
+        ...
+
+    def contents(self, event_id: str) -> tuple[Summary, Contents] | None:
+        """A row with what weighs, in any state."""
+        ...
+
+
+class Queue:
+    """A shelf with the rules."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        maker: RowMaker,
+        limits: OutboxLimits,
+        *,
+        disk_room: Callable[[], tuple[int, int]] | None = None,
+    ) -> None:
+        """`disk_room` tells bytes free on the disk, and bytes that the file holds free inside; None: no disk."""
+        self.shelf = shelf
+        self.maker = maker
+        self.limits = limits
+        self.counters = shelf.counters()
+        self._troubles: list[tuple[ErrorRaised, Ticket]] = []
+        self._disk_room = disk_room
+        self._near_full = False
+        self._disk_low = False
+        self._owed: list[ErrorRaised] = []
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # What callers ask for
+
+    def make_row(self, event: StoredEvent, *, link_up: bool) -> Row:
+        """An event's row with the next sequence, which is then given.
+
+        Raises `OutboxFullError`, with nothing changed, where the event is larger than the whole queue.
+        """
+        row = self._fitting(self.maker.make(event, sequence=self.counters.last_sequence + 1, link_up=link_up))
+        self.counters.last_sequence += 1
+        return row
+
+    def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
+        """Take an event in. Raises `OutboxFullError`, with nothing changed, where it is larger than the whole queue."""
+        return self.insert(self.make_row(event, link_up=link_up))
+
+    def insert(self, row: Row) -> Ticket:
+        """Take a row in that has its sequence already; make room for it."""
+        self._make_room(row.size_bytes)
+        ticket = self._put(row).ticket(self.maker.boot_id)
+        self._watch_level()
+        self.pay()
+        return ticket
+
+    def put_status(self, status: ProcessingStatus) -> Ticket:
+        """Take a status in, in place of the one that waits. It is small and alone, so no limit holds for it."""
+        return self.insert_status(self.make_status_row(status))
+
+    def make_status_row(self, status: ProcessingStatus) -> Row:
+        """A status's row; it has no sequence of its own."""
+        return self.maker.make(status, sequence=self.counters.last_sequence, link_up=True)
+
+    def insert_status(self, row: Row) -> Ticket:
+        """Take a status's row in, in place of the one that waits."""
+        self._delete(self.shelf.droppable(Droppable.STATUS, CHUNK))
+        return self._put(row).ticket(self.maker.boot_id)
+
+    def settle(self, event_ids: Collection[str]) -> None:
+        """Delete what the back-end holds, dead letters of these names too."""
+        self._delete(self.shelf.find(event_ids))
+
+    def bury(self, event_id: str, burial: Burial) -> None:
+        """Make a waiting event a dead letter; a name that does not wait is passed over."""
+        for summary in self.shelf.find([event_id]):
+            if summary.state is State.WAITING:
+                self.shelf.bury(summary, burial)
+                self.counters.waiting -= 1
+                self.counters.dead += 1
+
+    def retry_dead(self, event_ids: Collection[str]) -> list[Ticket]:
+        """Let dead letters wait again; tickets of those that were there, in their order."""
+        dead = self._in_state(event_ids, State.DEAD)
+        self.shelf.revive(dead)
+        self.counters.waiting += len(dead)
+        self.counters.dead -= len(dead)
+        return [replace(summary.ticket(self.maker.boot_id), attempts=0) for summary in dead]
+
+    def drop_dead(self, event_ids: Collection[str]) -> int:
+        """Delete dead letters; says how many there were."""
+        dead = self._in_state(event_ids, State.DEAD)
+        self._delete(dead)
+        return len(dead)
+
+    def drop_waiting(self, event_ids: Collection[str]) -> int:
+        """Delete waiting events as a person wishes, and report it; says how many there were."""
+        waiting = self._in_state(event_ids, State.WAITING)
+        losses = Losses()
+        self._lose(waiting, losses)
+        self.report(losses, CAUSE_OPERATOR)
+        self.pay()
+        return len(waiting)
+
+    def expire(self) -> None:
+        """Drop what waited longer than `max_age`, and report it."""
+        now, losses, after = self.maker.now(), Losses(), 0
+        while rows := self.shelf.in_order(after=after, limit=CHUNK):
+            after = rows[-1].position
+            old = [row for row in rows if row.age_s(now, self.maker.boot_id) > self.limits.max_age_s]
+            if not old:
+                break
+            self._lose(old, losses)
+        self.report(losses, CAUSE_AGE)
+        self.pay()
+
+    def report(self, losses: Losses, cause: str) -> None:
+        """Owe the report of what was lost, if anything was."""
+        if losses:
+            self.owe(*(overflow_error(self.maker.now(), overflow) for overflow in losses.reports(cause)))
+
+    def owe(self, *errors: ErrorRaised) -> None:
+        """Note errors of the queue about itself; they follow the event that led to them, in the same transaction."""
+        self._owed += errors
+
+    def pay(self) -> None:
+        """Record the errors that are owed. They are small and about limits themselves: no limit holds for them."""
+        owed, self._owed = self._owed, []
+        for error in owed:
+            summary = self._put(self.make_row(error, link_up=True))
+            self._troubles.append((error, summary.ticket(self.maker.boot_id)))
+
+    def take_troubles(self) -> list[tuple[ErrorRaised, Ticket]]:
+        """The errors recorded since this was last asked: to be told to listeners once they are durable."""
+        taken, self._troubles = self._troubles, []
+        return taken
+
+    def status(self) -> QueueStatus:
+        """The queue in numbers."""
+        now = self.maker.now()
+        ages_s = [row.age_s(now, self.maker.boot_id) for row in self.shelf.waiting(1)]
+        return QueueStatus(
+            pending=self.counters.waiting,
+            bytes=self.counters.used_bytes,
+            oldest_age_s=max(ages_s, default=0.0),
+            dead_letters=self.counters.dead,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs where the transaction that is about to begin fails."""
+        return Snapshot(replace(self.counters), self._near_full, self._disk_low, len(self._troubles))
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take back what was counted, noted and owed since `snapshot`; the shelf's rows are the caller's."""
+        self.counters = replace(snapshot.counters)
+        self._near_full, self._disk_low = snapshot.near_full, snapshot.disk_low
+        del self._troubles[snapshot.troubles :]
+        self._owed.clear()
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Room
+
+    def _fitting(self, row: Row) -> Row:
+        """The row, without its original image where the queue could not even hold it alone."""
+        if row.size_bytes <= self.limits.max_bytes:
+            return row
+        bare = replace(row, original_image=None, original_omitted=QUEUE_FULL)
+        if row.original_image is not None and bare.size_bytes <= self.limits.max_bytes:
+            return bare
+        raise OutboxFullError(
+            f"an event of {row.size_bytes} bytes is larger than the whole queue ({self.limits.max_bytes} bytes)",
+            hint="raise outbox.max_bytes in the configuration",
+        )
+
+    def _make_room(self, needed: int) -> None:
+        limit, cause = self._limit()
+        if self.counters.used_bytes + needed <= limit:
+            return
+        goal = max(0, int(limit * LOW_WATER) - needed)
+        losses = Losses()
+        for kind in Droppable:
+            while self.counters.used_bytes > goal and (rows := self.shelf.droppable(kind, CHUNK)):
+                self._drop_some(kind, rows, self.counters.used_bytes - goal, losses)
+        self.report(losses, cause)
+
+    def _drop_some(self, kind: Droppable, rows: Sequence[Summary], excess: int, losses: Losses) -> None:
+        """Drop as many of `rows`, from the first, as bring `excess` bytes; all where they bring less."""
+        chosen: list[Summary] = []
+        for row in rows:
+            if excess <= 0:
+                break
+            excess -= row.original_bytes if kind is Droppable.ORIGINAL_IMAGE else row.size_bytes
+            chosen.append(row)
+        if kind is not Droppable.ORIGINAL_IMAGE:
+            self._lose(chosen, losses)
+            return
+        self.shelf.drop_originals(chosen, QUEUE_FULL)
+        self.counters.used_bytes -= sum(row.original_bytes for row in chosen)
+        losses.original_images += _sequences(chosen)
+
+    def _lose(self, rows: Sequence[Summary], losses: Losses) -> None:
+        """Delete rows that were not delivered, and note them; what a report among them says is taken over."""
+        for row in rows:
+            if row.code == ErrorCode.QUEUE_OVERFLOW and (body := self.shelf.body(row)) is not None:
+                losses.inherit(parse_overflow_details(from_json(body)["data"]["details"]))
+        losses.statuses += sum(row.event_type == PROCESSING_STATUS for row in rows)
+        losses.detections += _sequences(row for row in rows if row.event_type == PLATE_DETECTED)
+        losses.errors += _sequences(row for row in rows if row.event_type not in (PLATE_DETECTED, PROCESSING_STATUS))
+        self._delete(rows)
+
+    def _limit(self) -> tuple[int, str]:
+        """Bytes that the queue may hold now, and the cause that losses have at this limit."""
+        if self._disk_room is None:
+            return self.limits.max_bytes, CAUSE_SIZE
+        free_bytes, free_inside = self._disk_room()
+        self._watch_disk(free_bytes)
+        room = free_inside + max(0, free_bytes - self.limits.min_free_disk)
+        disk_limit = max(RESERVE_BYTES, self.counters.used_bytes + room)
+        if disk_limit < self.limits.max_bytes:
+            return disk_limit, CAUSE_DISK
+        return self.limits.max_bytes, CAUSE_SIZE
+
+    def _watch_level(self) -> None:
+        used, most = self.counters.used_bytes, self.limits.max_bytes
+        if used >= most * NEAR_FULL and not self._near_full:
+            self._near_full = True
+            self.owe(near_full_error(self.maker.now(), used_bytes=used, max_bytes=most))
+        elif used < most * NEAR_FULL_OVER:
+            self._near_full = False
+
+    def _watch_disk(self, free_bytes: int) -> None:
+        floor = self.limits.min_free_disk
+        if free_bytes < floor and not self._disk_low:
+            self._disk_low = True
+            self.owe(disk_low_error(self.maker.now(), free_bytes=free_bytes, min_free_bytes=floor))
+        elif free_bytes > floor * DISK_LOW_OVER:
+            self._disk_low = False
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Rows and counters together
+
+    def _put(self, row: Row) -> Summary:
+        self.counters.last_position += 1
+        self.counters.used_bytes += row.size_bytes
+        self.counters.waiting += 1
+        return self.shelf.insert(self.counters.last_position, row)
+
+    def _delete(self, rows: Sequence[Summary]) -> None:
+        self.shelf.delete(rows)
+        self.counters.used_bytes -= sum(row.size_bytes for row in rows)
+        self.counters.waiting -= sum(row.state is State.WAITING for row in rows)
+        self.counters.dead -= sum(row.state is State.DEAD for row in rows)
+
+    def _in_state(self, event_ids: Collection[str], state: State) -> list[Summary]:
+        found = [row for row in self.shelf.find(event_ids) if row.state is state]
+        return sorted(found, key=lambda row: row.position)
+
+
+def _sequences(rows: Iterable[Summary]) -> list[tuple[int, int]]:
+    return [(row.sequence, row.sequence) for row in rows if row.sequence is not None]
+
+
+def as_entry(summary: Summary, contents: Contents, boot_id: str) -> Entry:
+    """A row as the rest of the agent sees it."""
+    return Entry(
+        ticket=summary.ticket(boot_id),
+        body=from_json(contents.body),
+        plate_image=contents.plate_image,
+        original_image=contents.original_image,
+        original_omitted=contents.original_omitted,
+    )
+
+
+def as_dead_letter(summary: Summary, burial: Burial, boot_id: str) -> DeadLetter:
+    """A dead letter as the rest of the agent sees it."""
+    return DeadLetter(
+        ticket=summary.ticket(boot_id), code=burial.code, reason=burial.reason, buried_at=burial.buried_at
+    )

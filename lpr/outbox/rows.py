@@ -1,0 +1,156 @@
+"""An event as the queue keeps it, and how it is made from the domain's. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+
+from lpr.domain.clock import Clock, Instant
+from lpr.domain.events import ErrorRaised, Event, Jpeg, ProcessingStatus
+from lpr.outbox.base import Ticket
+from lpr.outbox.ids import EventIds
+from lpr.wire import event_body, event_type, to_json
+
+EARLIEST_PLAUSIBLE = datetime(2025, 1, 1, tzinfo=UTC)
+"""A wall clock before this is one that was never set; no age is computed from it."""
+
+
+class State(IntEnum):
+    """Where an event stands. `DELIVERED` is for those that are kept to be sent again on request."""
+
+    WAITING = 0
+    DEAD = 1
+    DELIVERED = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An event as it is written, whole. `body` is JSON text; `code` is an error's."""
+
+    event_id: str
+    event_type: str
+    code: str | None
+    sequence: int | None
+    body: str
+    plate_image: Jpeg | None
+    original_image: Jpeg | None
+    recorded_at: datetime
+    recorded_monotonic_s: float
+    boot_id: str
+    recorded_offline: bool
+    original_omitted: str | None = None
+    attempts: int = 0
+
+    @property
+    def original_bytes(self) -> int:
+        """Bytes of the original image, 0 where none is."""
+        return 0 if self.original_image is None else len(self.original_image.data)
+
+    @property
+    def size_bytes(self) -> int:
+        """What counts against the limit: text and pictures."""
+        plate_bytes = 0 if self.plate_image is None else len(self.plate_image.data)
+        return len(self.body.encode()) + plate_bytes + self.original_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A row without its body and pictures. `position` rises in the order of recording."""
+
+    position: int
+    event_id: str
+    event_type: str
+    code: str | None
+    sequence: int | None
+    state: State
+    size_bytes: int
+    original_bytes: int
+    attempts: int
+    recorded_offline: bool
+    recorded_at: datetime
+    recorded_monotonic_s: float
+    boot_id: str
+
+    def ticket(self, boot_id: str) -> Ticket:
+        """What the rest of the agent sees, for the run `boot_id`."""
+        return Ticket(
+            event_id=self.event_id,
+            event_type=self.event_type,
+            sequence=self.sequence,
+            size_bytes=self.size_bytes,
+            attempts=self.attempts,
+            recorded_offline=self.recorded_offline,
+            recorded_at=self.recorded_at,
+            recorded_monotonic_s=self.recorded_monotonic_s if self.boot_id == boot_id else None,
+        )
+
+    def age_s(self, now: Instant, boot_id: str) -> float:
+        """Seconds since it was recorded, never negative; 0 where the clock of then or of now cannot be believed."""
+        if self.boot_id == boot_id:
+            return max(0.0, now.monotonic_s - self.recorded_monotonic_s)
+        if min(self.recorded_at, now.wall) < EARLIEST_PLAUSIBLE:
+            return 0.0
+        return max(0.0, (now.wall - self.recorded_at).total_seconds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burial:
+    """Why an event is a dead letter, and since when."""
+
+    code: str
+    reason: str
+    buried_at: datetime
+
+
+class RowMaker:
+    """Gives events their names and bodies. May be used from one thread at a time."""
+
+    def __init__(self, *, agent_id: str, boot_id: str, clock: Clock) -> None:
+        self.agent_id = agent_id
+        self.boot_id = boot_id
+        self._clock = clock
+        self._ids = EventIds()
+
+    def now(self) -> Instant:
+        """This moment, on both clocks."""
+        return self._clock.now()
+
+    def make(self, event: Event, *, sequence: int, link_up: bool) -> Row:
+        """The row of an event. `sequence` is its own, or for a status the last one given."""
+        now = self.now()
+        event_id = self._ids.next(now.wall)
+        body = event_body(event, event_id=event_id, agent_id=self.agent_id, boot_id=self.boot_id, sequence=sequence)
+        is_status = isinstance(event, ProcessingStatus)
+        return Row(
+            event_id=event_id,
+            event_type=event_type(event),
+            code=event.code.value if isinstance(event, ErrorRaised) else None,
+            sequence=None if is_status else sequence,
+            body=to_json(body),
+            plate_image=None if isinstance(event, ProcessingStatus) else event.plate_image,
+            original_image=None if isinstance(event, ProcessingStatus) else event.original_image,
+            recorded_at=now.wall,
+            recorded_monotonic_s=now.monotonic_s,
+            boot_id=self.boot_id,
+            recorded_offline=not link_up,
+        )
+
+
+def summary_of(position: int, row: Row) -> Summary:
+    """A row that has just been put down at `position`."""
+    return Summary(
+        position=position,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        code=row.code,
+        sequence=row.sequence,
+        state=State.WAITING,
+        size_bytes=row.size_bytes,
+        original_bytes=row.original_bytes,
+        attempts=row.attempts,
+        recorded_offline=row.recorded_offline,
+        recorded_at=row.recorded_at,
+        recorded_monotonic_s=row.recorded_monotonic_s,
+        boot_id=row.boot_id,
+    )
