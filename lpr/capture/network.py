@@ -1,0 +1,112 @@
+"""Cameras on the network through OpenCV's FFmpeg: RTSP, and pictures over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import time
+
+from lpr.capture.address import Address, parse_address
+from lpr.capture.base import CameraSettings, Transport
+from lpr.capture.opencv import OpenCvCapture
+from lpr.capture.rtsp import connection, probe
+from lpr.domain.errors import CaptureError
+from lpr.domain.frame import Image
+
+QUICK_OPTIONS = "probesize;32|analyzeduration;1|fpsprobesize;0"
+"""What the stream is stands in the camera's description of it: looking at pictures for it only makes them old."""
+
+PATIENT_OPTIONS = "probesize;500000|analyzeduration;2000000"
+"""For a camera whose description is too thin for that, or that sends a whole picture only every ten seconds."""
+
+_PATIENT_TIMEOUT_MS = 12_000
+
+
+class NetworkSource:
+    """One stream, connected once. Every second try in vain is `patient`: it looks longer at what the camera sends."""
+
+    def __init__(self, settings: CameraSettings, *, patient: bool = False) -> None:
+        self._settings = settings
+        self._address = parse_address(settings.source)
+        self._patient = patient
+        self._capture = OpenCvCapture(self._address.masked)
+        self._opened_s = 0.0
+
+    @property
+    def live(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def description(self) -> str:
+        """The address without its password."""
+        return self._address.masked
+
+    def open(self) -> None:
+        """Ask the camera, then let the decoder connect. Raises `CaptureError` that tells what is wrong."""
+        limits = self._settings.limits
+        check(self._address, limits.open_timeout_s / 2)
+        patient = self._patient
+        parameters = {
+            "CAP_PROP_OPEN_TIMEOUT_MSEC": _PATIENT_TIMEOUT_MS if patient else limits.open_timeout_s * 1000,
+            "CAP_PROP_READ_TIMEOUT_MSEC": _PATIENT_TIMEOUT_MS if patient else limits.read_timeout_s * 1000,
+            # More threads hold back a picture each; one suffices for several 1080p streams.
+            "CAP_PROP_N_THREADS": 1,
+        }
+        if not self._capture.open(self._address.url, "CAP_FFMPEG", parameters, self._options()):
+            said = f" (it says {http_status(self._address, 2.0)})" if self._address.scheme.startswith("http") else ""
+            raise CaptureError(
+                f"{self.description} answers, but its stream cannot be opened{said}",
+                hint="Does a player such as VLC show it? The camera should send H.264 or H.265"
+                + (" over UDP; try `transport: tcp`." if self._settings.transport is Transport.UDP else "."),
+            )
+        self._opened_s = time.monotonic()
+
+    def grab(self) -> float | None:
+        """Seconds on the camera's own clock; None where the stream ended."""
+        if not self._capture.grab():
+            return None
+        if self._address.scheme.startswith("http"):
+            return time.monotonic() - self._opened_s  # pictures over HTTP carry no time
+        return self._capture.get("CAP_PROP_POS_MSEC") / 1000
+
+    def retrieve(self) -> Image:
+        """The picture grabbed last."""
+        return self._capture.retrieve()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._capture.close()
+
+    def interrupt(self) -> None:
+        """The decoder cannot be stopped from outside; its own timeouts end it."""
+
+    def _options(self) -> str:
+        options = PATIENT_OPTIONS if self._patient else QUICK_OPTIONS
+        if self._address.scheme.startswith("rtsp"):
+            return f"rtsp_transport;{self._settings.transport}|{options}"
+        return options
+
+
+def check(address: Address, timeout_s: float) -> None:
+    """Whether the camera answers and has this stream for this user. Raises `CaptureError` with what is wrong."""
+    if address.scheme.startswith("rtsp"):
+        probe(address, timeout_s)
+        return
+    with connection(address, timeout_s):
+        pass
+
+
+def http_status(address: Address, timeout_s: float) -> str:
+    """What a web server answers at `address`, in words, to explain a stream that cannot be opened."""
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    link = kind(address.host.strip("[]"), address.port, timeout=timeout_s)
+    try:
+        login = base64.b64encode(f"{address.user}:{address.password}".encode()).decode()
+        link.request("GET", address.path or "/", headers={"Authorization": f"Basic {login}"} if address.user else {})
+        answer = link.getresponse()
+        return f"{answer.status} {answer.reason}"
+    except (OSError, http.client.HTTPException) as error:
+        return f"nothing that can be read ({type(error).__name__})"
+    finally:
+        link.close()

@@ -1,0 +1,422 @@
+"""The reader of one camera: keeps its thread running, notices when it does not, and says so in words.
+
+The states, and all moves between them:
+
+    STOPPED ──────> CONNECTING ──> RUNNING     the first picture is here
+                    CONNECTING ──> LOST        it failed, or no picture came for `stale_after_s`
+                    RUNNING ─────> LOST        it failed, ended (a camera has no end), or went silent
+                    LOST ────────> RUNNING     pictures again, after however many tries
+                    CONNECTING, RUNNING ──> ENDED    a file came to its end
+                    any ─────────> STOPPED     `stop` was called
+
+While a camera is LOST its reader tries again and again; only the moves above are reported, so each loss is told once
+and each recovery once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import structlog
+
+from lpr.capture.address import mask_text
+from lpr.capture.base import CameraSettings, FrameSource
+from lpr.capture.buffers import FrameBuffer, FrameQueue, LatestFrame
+from lpr.capture.session import CaptureCounts, Session
+from lpr.capture.source import describe_source, open_source
+from lpr.capture.timing import FpsLimiter, RateMeter
+from lpr.domain.clock import Clock, Instant, SystemClock
+from lpr.domain.errors import CaptureError, ConfigError
+from lpr.domain.events import CameraState
+from lpr.domain.frame import Frame
+
+SourceFactory: TypeAlias = Callable[[CameraSettings, int], FrameSource]
+"""Makes the source for the next connection; the number is how many in a row gave no picture."""
+
+_log = structlog.get_logger("capture")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraChange:
+    """A camera went from one state to another.
+
+    `reason` is a sentence for people, without secrets. `last_picture` is when the camera last gave a picture: the
+    contract's `lastResponse`. `error` is the fault where there is one.
+    """
+
+    camera_id: str
+    state: CameraState
+    previous: CameraState
+    reason: str
+    at: Instant
+    last_picture: Instant | None
+    error: CaptureError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureStatistics:
+    """A camera's reading in numbers, since it was started.
+
+    `captured` frames were decoded, `offered` of them handed to analysis, `taken` analysed, `overwritten` never, because
+    a newer one came first. `stale` frames were behind the camera's clock, `grey` ones the start of a stream, `problems`
+    broken files. `lost` counts losses, `tries` connections. `abandoned` threads hang in native code at this moment.
+    `decode_ms` is processor time a captured frame, `lag_ms` how far decoding is behind the camera, `age_ms` how old the
+    frame taken last was then (None before the first). `analysed_fps` counts frames taken over the last seconds.
+    """
+
+    captured: int
+    offered: int
+    taken: int
+    overwritten: int
+    stale: int
+    grey: int
+    problems: int
+    lost: int
+    tries: int
+    abandoned: int
+    decode_ms: float
+    lag_ms: float
+    age_ms: float | None
+    analysed_fps: float
+    last_picture: Instant | None
+
+
+def backoff_ceilings(first_s: float, most_s: float) -> list[float]:
+    """The longest wait before each further try: doubling from `first_s` to `most_s`."""
+    ceilings = [first_s]
+    while ceilings[-1] < most_s:
+        ceilings.append(min(most_s, ceilings[-1] * 2))
+    return ceilings
+
+
+class CameraReader:
+    """Reads one camera or file for the event loop.
+
+    `run` does the work until the files end or `stop` is called; `next` and `frames` hand out what it reads, to one
+    consumer. `on_change` and `on_problem` (a file that cannot be read, passed over) are called on the loop. Once it has
+    ended or was stopped a reader is done with; start a camera again with a new one.
+    """
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        *,
+        clock: Clock | None = None,
+        on_change: Callable[[CameraChange], None] | None = None,
+        on_problem: Callable[[CaptureError], None] | None = None,
+        source_factory: SourceFactory = open_source,
+        jitter: random.Random | None = None,
+    ) -> None:
+        """Raises `ConfigError` where `settings.source` names no source."""
+        self.settings = settings
+        self.info = describe_source(settings.source)
+        self._clock = clock or SystemClock()
+        self._on_change = on_change
+        self._on_problem = on_problem
+        self._source_factory = source_factory
+        self._jitter = jitter or random.Random()
+        limits = settings.limits
+        self._buffer: FrameBuffer = LatestFrame() if self.info.live else FrameQueue(limits.queue_length)
+        self._limiter = FpsLimiter(settings.fps)
+        self._counts = CaptureCounts()
+        self._taken = 0
+        self._taken_rate = RateMeter()
+        self._age_s: float | None = None
+        self._lost = 0
+        self._tries = 0
+        self._fruitless = 0
+        self._state = CameraState.STOPPED
+        self._session: Session | None = None
+        self._abandoned: list[Session] = []
+        self._started = False
+        self._has_ended = False
+        self._stopping = asyncio.Event()
+        self._finished = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._log = _log.bind(camera=settings.camera_id)
+
+    # What the agent asks -------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> CameraState:
+        """What the camera is doing."""
+        return self._state
+
+    @property
+    def newest(self) -> Frame | None:
+        """The frame offered last, whether or not it was taken: for snapshots and the local page."""
+        return self._counts.newest
+
+    def set_fps(self, fps: float) -> None:
+        """Analyse `fps` frames a second from now on."""
+        self._limiter.fps = fps
+
+    def statistics(self) -> CaptureStatistics:
+        """The numbers at this moment."""
+        counts, now = self._counts, self._clock.now()
+        self._abandoned = [session for session in self._abandoned if session.alive]
+        return CaptureStatistics(
+            captured=counts.captured,
+            offered=counts.offered,
+            taken=self._taken,
+            overwritten=self._buffer.overwritten,
+            stale=counts.stale,
+            grey=counts.grey,
+            problems=counts.problems,
+            lost=self._lost,
+            tries=self._tries,
+            abandoned=len(self._abandoned),
+            decode_ms=1000 * counts.decode_s / counts.captured if counts.captured else 0.0,
+            lag_ms=1000 * counts.lag_s,
+            age_ms=None if self._age_s is None else 1000 * self._age_s,
+            analysed_fps=self._taken_rate.rate(now.monotonic_s),
+            last_picture=counts.last_picture,
+        )
+
+    async def next(self) -> Frame | None:
+        """The next frame to analyse; waits for it. None when the files have ended or the reader has stopped."""
+        frame = await self._buffer.take()
+        if frame is not None:
+            now = self._clock.now()
+            self._taken += 1
+            self._taken_rate.count(now.monotonic_s)
+            self._age_s = now.seconds_since(frame.captured_at)
+        return frame
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """All frames to analyse, until the files end or the reader stops."""
+        while (frame := await self.next()) is not None:
+            yield frame
+
+    # Running and stopping ------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read until the files end or `stop` is called; cancelling stops too, in bounded time.
+
+        Faults of cameras and files never raise here; a mistake in this program does.
+        """
+        if self._started:
+            raise RuntimeError("a reader runs once")
+        self._started = True
+        try:
+            if self._stopping.is_set():
+                return
+            self._change(CameraState.CONNECTING, f"opening {self.info.description}")
+            if self.info.live:
+                await self._keep_connected()
+            else:
+                await self._play_files()
+        finally:
+            self._stopping.set()
+            try:
+                await self._end_session()
+            finally:
+                if not self._has_ended:
+                    self._change(CameraState.STOPPED, "stopped")
+                self._buffer.close()
+                self._finished.set()
+
+    async def stop(self) -> None:
+        """End reading and wait for the thread, `limits.stop_within_s` at most; `next` then gives what is left and None.
+
+        May be called more than once, and before `run`, which then does nothing.
+        """
+        self._stopping.set()
+        if self._session is not None:
+            self._session.call_off()
+        if self._started:
+            await self._finished.wait()
+
+    async def __aenter__(self) -> Self:
+        """Run in a task of its own."""
+        self._task = asyncio.create_task(self.run(), name=f"camera {self.settings.camera_id}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop; raises what `run` raised."""
+        await self.stop()
+        if self._task is not None:
+            await self._task
+
+    # Live cameras --------------------------------------------------------------------------------------------------
+
+    async def _keep_connected(self) -> None:
+        limits = self.settings.limits
+        ceilings = backoff_ceilings(limits.backoff_first_s, limits.backoff_most_s)
+        failures = 0
+        while not self._stopping.is_set():
+            fault = await self._connect_once()
+            if self._stopping.is_set():
+                return
+            session = self._session
+            if session is not None and self._was_steady(session):
+                failures = 0
+            self._lose(fault)
+            ceiling_s = ceilings[min(failures, len(ceilings) - 1)]
+            failures += 1
+            wait_s = max(limits.backoff_first_s / 5, self._jitter.uniform(0.0, ceiling_s))
+            self._log.info("camera_retry", reason=mask_text(fault.message), hint=fault.hint, wait_s=round(wait_s, 1))
+            await self._pause(wait_s)
+            await self._give_up_session()
+
+    async def _connect_once(self) -> CaptureError:
+        """One connection from its opening to its failure; the failure, or a mere notice where we are stopping."""
+        try:
+            session = self._begin_session()
+        except (CaptureError, ConfigError) as error:
+            return CaptureError(error.message, hint=error.hint)
+        fault = await self._watch(session)
+        self._fruitless = 0 if session.first_picture else self._fruitless + 1
+        return fault or CaptureError(f"{self.info.description} ended the stream")
+
+    async def _watch(self, session: Session) -> CaptureError | None:
+        """Until the session fails, goes silent, or we stop."""
+        limits = self.settings.limits
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        either: list[asyncio.Future[Any]] = [session.ended, stopping]
+        try:
+            while True:
+                silent_s = self._silent_s(session)
+                patience_s = limits.stale_after_s if session.first_picture else limits.first_picture_within_s
+                if silent_s > patience_s:
+                    session.call_off()
+                    return CaptureError(
+                        f"no picture from {self.info.description} for {silent_s:.1f} s",
+                        hint="The connection stands, but nothing comes: look at the camera and at the network to it.",
+                    )
+                if not session.first_picture and silent_s > limits.stale_after_s:
+                    self._lose(CaptureError(f"no picture yet from {self.info.description} after {silent_s:.1f} s"))
+                check_again_s = min(0.25, limits.stale_after_s / 4)
+                await asyncio.wait(either, timeout=check_again_s, return_when=asyncio.FIRST_COMPLETED)
+                if session.ended.done():
+                    return session.ended.result()
+                if stopping.done():
+                    return None
+        finally:
+            stopping.cancel()
+
+    def _silent_s(self, session: Session) -> float:
+        last = session.last_picture if session.first_picture else None
+        return self._clock.now().seconds_since(last or session.started)
+
+    def _was_steady(self, session: Session) -> bool:
+        first, last = session.first_picture, session.last_picture
+        return (
+            first is not None and last is not None and last.seconds_since(first) > self.settings.limits.steady_after_s
+        )
+
+    # Files ---------------------------------------------------------------------------------------------------------
+
+    async def _play_files(self) -> None:
+        try:
+            session = self._begin_session()
+        except (CaptureError, ConfigError) as error:
+            self._end(CaptureError(error.message, hint=error.hint))
+            return
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        either: list[asyncio.Future[Any]] = [session.ended, stopping]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if not self._stopping.is_set():
+            self._end(session.ended.result())
+
+    def _end(self, fault: CaptureError | None) -> None:
+        self._has_ended = True
+        if fault is not None:
+            self._report_problem(fault)
+            self._change(CameraState.ENDED, fault.message, fault)
+            return
+        problems = self._counts.problems
+        broken = f"; {problems} broken pictures or clips were passed over" if problems else ""
+        self._change(CameraState.ENDED, f"{self.info.description} has been played to its end{broken}")
+
+    def _report_problem(self, error: CaptureError) -> None:
+        self._log.warning("file_broken", reason=error.message, hint=error.hint)
+        if self._on_problem is not None:
+            self._on_problem(error)
+
+    # Sessions ------------------------------------------------------------------------------------------------------
+
+    def _begin_session(self) -> Session:
+        self._tries += 1
+        session = Session(
+            self._source_factory(self.settings, self._fruitless),
+            self.settings,
+            self._buffer,
+            self._counts,
+            self._limiter,
+            self._clock,
+            on_first_picture=self._first_picture,
+            on_problem=self._report_problem,
+        )
+        self._session = session
+        session.start()
+        return session
+
+    def _first_picture(self, session: Session) -> None:
+        if session is not self._session or self._stopping.is_set():
+            return
+        again = self._state is CameraState.LOST
+        what = "pictures again" if again else "the first picture is here"
+        self._change(CameraState.RUNNING, f"{self.info.description}: {what}")
+
+    async def _give_up_session(self) -> None:
+        """Leave the old thread, which should have ended by now; wait where too many hang in native code."""
+        session, self._session = self._session, None
+        if session is not None and not await session.gone(0.0):
+            self._abandoned.append(session)
+            self._log.warning("capture_thread_hangs", hanging=len(self._abandoned))
+        while not self._stopping.is_set():
+            self._abandoned = [other for other in self._abandoned if other.alive]
+            if len(self._abandoned) < self.settings.limits.abandoned_threads:
+                return
+            await self._pause(0.5)
+
+    async def _end_session(self) -> None:
+        session, self._session = self._session, None
+        if session is None:
+            return
+        session.call_off()
+        if not await session.gone(self.settings.limits.stop_within_s):
+            self._abandoned.append(session)
+            self._log.warning("capture_thread_left", within_s=self.settings.limits.stop_within_s)
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return
+
+    # States --------------------------------------------------------------------------------------------------------
+
+    def _lose(self, error: CaptureError) -> None:
+        if self._state is not CameraState.LOST:
+            self._lost += 1
+            self._change(CameraState.LOST, error.message, error)
+
+    def _change(self, state: CameraState, reason: str, error: CaptureError | None = None) -> None:
+        if state is self._state:
+            return
+        change = CameraChange(
+            camera_id=self.settings.camera_id,
+            state=state,
+            previous=self._state,
+            reason=mask_text(reason),
+            at=self._clock.now(),
+            last_picture=self._counts.last_picture,
+            error=error,
+        )
+        self._state = state
+        level = self._log.warning if state is CameraState.LOST else self._log.info
+        level("camera_state", state=state.value, previous=change.previous.value, reason=change.reason)
+        if self._on_change is not None:
+            self._on_change(change)
