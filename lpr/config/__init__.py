@@ -7,7 +7,7 @@ RuntimeOverrides(config.agent.data_dir).keep(changes)
 """
 
 from lpr.config.addresses import SourceAddress
-from lpr.config.load import LoadedConfig, find_config, load, load_config
+from lpr.config.loading import LoadedConfig, find_config, load, load_config
 from lpr.config.model import (
     AckRule,
     AgentConfig,

@@ -101,7 +101,11 @@ def _check_stream(address: str, scheme: str) -> None:
     if any(character.isspace() for character in address):
         raise ValueError("holds a space, which an address cannot")
     # The reasons below must not quote what urlsplit took for the port: it may be the rest of a password.
-    _split_url(address, advice=_QUOTE_PASSWORD)
+    parts = _split_url(address, advice=_QUOTE_PASSWORD)
+    # `admin:12#34@host` is an address too: of the host `admin`, port 12. Nobody means that.
+    rest = parts.path + parts.query + parts.fragment
+    if "@" in rest and "@" not in parts.netloc and "." not in (parts.hostname or ""):
+        raise ValueError(f"is no address: the @ stands after the host; {_QUOTE_PASSWORD}")
 
 
 def _split_url(address: str, *, advice: str) -> SplitResult:
@@ -129,15 +133,15 @@ def _is_ipv4(host: str) -> bool:
 def _backend_url(value: object) -> object:
     if not isinstance(value, str):
         return value
-    url = value.strip().rstrip("/")
+    url = value.strip()
     if not re.match(r"https?://", url, re.IGNORECASE):
         raise ValueError("must begin with https:// (or http:// on the same machine), such as https://api.example.vn")
     parts = _split_url(url, advice="write https://api.example.vn or http://localhost:3001")
     if parts.username or parts.password:
         raise ValueError("must not hold a user or password: the token belongs into backend.token_file")
-    if parts.path or parts.query or parts.fragment:
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("must end after host and port: the namespace belongs into backend.namespace")
-    return url
+    return url.removesuffix("/")
 
 
 BackendUrl = Annotated[

@@ -42,7 +42,20 @@ def _lower(value: object) -> object:
 class Section(BaseModel):
     """What all sections share: frozen, no unknown keys, no secrets in errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_section_is_absent(cls, value: Any) -> Any:
+        """`outbox:` with nothing but comments under it means its defaults."""
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if item is not None or not _is_section(cls, key)}
+
+
+def _is_section(model: type[Section], key: str) -> bool:
+    field = model.model_fields.get(key)
+    return field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 
 
 class ImageMode(StrEnum):

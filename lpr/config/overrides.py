@@ -104,23 +104,26 @@ class RuntimeOverrides:
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / FILE_NAME
 
-    def read(self) -> tuple[dict[str, Any], list[str]]:
-        """The kept changes, and warnings. A damaged file is renamed to `overrides.json.damaged` and counts as empty."""
+    def read(self, *, set_aside: bool = True) -> tuple[dict[str, Any], list[str]]:
+        """The kept changes, and warnings. A damaged file counts as empty.
+
+        It is renamed to `overrides.json.damaged` where `set_aside` is true; a command that only looks leaves it.
+        """
         try:
             changes = json.loads(self.path.read_text("utf-8"))
         except FileNotFoundError:
             return {}, []
         except OSError as error:
             return {}, [f"changes made at run time are not in force: {self.path} cannot be read: {error.strerror}"]
-        except ValueError:
-            return {}, [self._set_aside("is damaged")]
+        except ValueError:  # no JSON, or no UTF-8
+            return {}, [self._damaged("is damaged", set_aside=set_aside)]
         if not isinstance(changes, dict):
-            return {}, [self._set_aside("holds no changes")]
+            return {}, [self._damaged("holds no changes", set_aside=set_aside)]
         return changes, []
 
-    def effective(self, base: AgentConfig) -> tuple[AgentConfig, list[str]]:
+    def effective(self, base: AgentConfig, *, set_aside: bool = True) -> tuple[AgentConfig, list[str]]:
         """`base` with the kept changes over it, and warnings for those that fit no more. Never raises."""
-        changes, warnings = self.read()
+        changes, warnings = self.read(set_aside=set_aside)
         try:
             return apply_changes(base, changes), warnings
         except ConfigError:
@@ -146,7 +149,9 @@ class RuntimeOverrides:
                 hint="the agent's user must own agent.data_dir, and the disk must have room",
             ) from error
 
-    def _set_aside(self, why: str) -> str:
+    def _damaged(self, why: str, *, set_aside: bool) -> str:
+        if not set_aside:
+            return f"changes made at run time are not in force: {self.path} {why}"
         aside = self.path.with_name(f"{FILE_NAME}.damaged")
         try:
             self.path.replace(aside)
@@ -155,9 +160,9 @@ class RuntimeOverrides:
         return f"changes made at run time are lost: {self.path} {why}; it was set aside as {aside.name}"
 
 
-def effective_config(base: AgentConfig) -> tuple[AgentConfig, list[str]]:
+def effective_config(base: AgentConfig, *, set_aside: bool = True) -> tuple[AgentConfig, list[str]]:
     """`base` with what its data directory keeps of run-time changes over it, and warnings. Never raises."""
-    return RuntimeOverrides(base.agent.data_dir).effective(base)
+    return RuntimeOverrides(base.agent.data_dir).effective(base, set_aside=set_aside)
 
 
 def _put_cameras(cameras: list[dict[str, Any]] | tuple[dict[str, Any], ...], wanted: Any) -> Iterator[Problem]:

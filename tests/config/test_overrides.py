@@ -1,0 +1,163 @@
+"""Changes made at run time: whole or not at all, kept, and never in the way of a start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lpr.config import AgentConfig, RuntimeOverrides, apply_changes, effective_config, load_config, merge_changes
+from lpr.config.model import CameraConfig
+from lpr.config.overrides import _WHY_CAMERA_FIXED, CAMERA_KEYS, WHY_FIXED
+from lpr.domain.errors import ConfigError
+from lpr.domain.passage import Action
+
+
+@pytest.fixture
+def config(good: Path) -> AgentConfig:
+    return load_config(good, {})
+
+
+def complaint(config: AgentConfig, changes: dict[str, object]) -> str:
+    with pytest.raises(ConfigError) as caught:
+        apply_changes(config, changes)
+    return str(caught.value)
+
+
+def test_changes_make_a_new_configuration_and_leave_the_old_one(config: AgentConfig) -> None:
+    changed = apply_changes(
+        config,
+        {
+            "cameras": {
+                "CAM_001": {
+                    "fps": 3,
+                    "roi": [[0, 0], [1, 0], [1, 1]],
+                    "gate_name": "Cổng sau",
+                    "default_action": "exit",
+                    "min_confidence": None,
+                    "repeat_after": 30,
+                }
+            },
+            "weather": {"temperature": 31.5},
+        },
+    )
+    camera = changed.cameras[0]
+    assert (camera.fps, camera.gate.name, camera.default_action) == (3.0, "Cổng sau", Action.EXIT)
+    assert camera.repeat_after.total_seconds() == 30
+    assert camera.source == config.cameras[0].source
+    assert changed.weather.temperature == 31.5
+    assert config.cameras[0].fps == 8.0
+    assert changed.cameras[1] == config.cameras[1]
+
+
+def test_one_mistake_among_good_changes_changes_nothing(config: AgentConfig) -> None:
+    said = complaint(config, {"cameras": {"CAM_001": {"fps": 3}, "CAM-2": {"fps": 300}}})
+    assert said == "cameras.CAM-2.fps must be at most 30.0, not 300"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cameras": {"CAM_001": {"fp": 3}}}, "cameras.CAM_001.fp is no known key; did you mean `fps`?"),
+        ({"cameras": {"CAM_001": {"source": "usb:1"}}}, "cameras.CAM_001.source cannot be changed while"),
+        ({"cameras": {"CAM_001": {"gate": {"id": "X"}}}}, "only gate_name may change"),
+        ({"cameras": {"CAM_001": {"gate_name": 7}}}, "cameras.CAM_001.gate_name must be text"),
+        ({"cameras": {"CAM_001": {"roi": [[0, 0]]}}}, "cameras.CAM_001.roi must have at least 3 points"),
+        ({"cameras": {"CAM_001": {"fps": "8"}}}, "cameras.CAM_001.fps must be a number"),
+        ({"cameras": {"CAM_001": {"fps": float("nan")}}}, "cameras.CAM_001.fps must be"),
+        ({"cameras": {"CAM_001": {"enabled": 1}}}, "cameras.CAM_001.enabled must be true or false"),
+        ({"cameras": {"CAM_001": {"action": "out"}}}, "cameras.CAM_001.action must be entry, exit or auto"),
+        ({"cameras": {"CAM_009": {"fps": 3}}}, "cameras.CAM_009 is no camera; there are CAM_001, CAM-2"),
+        ({"cameras": {"CAM_001": 3}}, "cameras.CAM_001 must be an object with keys such as"),
+        ({"cameras": [{"id": "CAM_001"}]}, "cameras must be an object with a camera's id for each key"),
+        ({"backend": {"url": "http://x"}}, "backend cannot be changed while the agent runs"),
+        ({"wether": {}}, "wether is no known key; did you mean `weather`?"),
+        ({"weather": {"temperature": "hot"}}, "weather.temperature must be a number"),
+        ({"weather": {"wind": 3}}, "weather.wind is no known key"),
+        ({"weather": 3}, "weather must be an object with condition, temperature, humidity, or null"),
+    ],
+)
+def test_a_wrong_change_is_refused_and_names_its_field(
+    config: AgentConfig, changes: dict[str, object], words: str
+) -> None:
+    assert words in complaint(config, changes)
+
+
+def test_every_key_may_be_changed_or_says_why_not() -> None:
+    changeable = {path[0] for path in CAMERA_KEYS.values()} - {"gate"}
+    assert changeable | set(_WHY_CAMERA_FIXED) == set(CameraConfig.model_fields)
+    assert {"cameras", "weather"} | set(WHY_FIXED) == set(AgentConfig.model_fields)
+
+
+def test_the_weather_is_changed_key_by_key_and_cleared_whole(config: AgentConfig) -> None:
+    warm = apply_changes(apply_changes(config, {"weather": {"condition": "nắng"}}), {"weather": {"humidity": 70}})
+    assert (warm.weather.condition, warm.weather.humidity) == ("nắng", 70)
+    assert apply_changes(warm, {"weather": None}).weather.as_weather() is None
+
+
+def test_the_newer_change_wins_key_by_key() -> None:
+    older = {"cameras": {"A": {"fps": 1, "roi": [1]}}, "weather": {"humidity": 1}}
+    newer = {"cameras": {"A": {"fps": 2}, "B": {"fps": 3}}, "weather": None}
+    assert merge_changes(older, newer) == {
+        "cameras": {"A": {"fps": 2, "roi": [1]}, "B": {"fps": 3}},
+        "weather": None,
+    }
+
+
+def test_kept_changes_hold_at_the_next_start(config: AgentConfig) -> None:
+    overrides = RuntimeOverrides(config.agent.data_dir)
+    overrides.keep({"cameras": {"CAM_001": {"fps": 3}}})
+    overrides.keep({"cameras": {"CAM_001": {"gate_name": "Cổng sau"}}})
+    in_force, warnings = effective_config(config)
+    assert (in_force.cameras[0].fps, in_force.cameras[0].gate.name, warnings) == (3.0, "Cổng sau", [])
+    assert "Cổng sau" in overrides.path.read_text("utf-8")
+    assert [path.name for path in config.agent.data_dir.iterdir()] == ["overrides.json"]
+
+
+def test_without_kept_changes_the_file_is_in_force(config: AgentConfig) -> None:
+    assert effective_config(config) == (config, [])
+
+
+def test_a_change_for_a_camera_that_is_gone_does_not_undo_the_others(config: AgentConfig) -> None:
+    changes = {"cameras": {"GONE": {"fps": 1}, "CAM_001": {"fps": 3, "roi": "x"}}, "weather": {"humidity": 9}}
+    RuntimeOverrides(config.agent.data_dir).keep(changes)
+    in_force, warnings = effective_config(config)
+    assert (in_force.cameras[0].fps, in_force.cameras[0].roi, in_force.weather.humidity) == (3.0, None, 9)
+    assert len(warnings) == 2
+    assert "GONE" in warnings[0]
+    assert "roi" in warnings[1]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
+def test_a_damaged_file_is_set_aside_and_stops_nothing(config: AgentConfig, content: bytes) -> None:
+    overrides = RuntimeOverrides(config.agent.data_dir)
+    overrides.path.parent.mkdir()
+    overrides.path.write_bytes(content)
+    in_force, warnings = effective_config(config)
+    assert in_force == config
+    assert "set aside as overrides.json.damaged" in warnings[0]
+    assert overrides.path.with_name("overrides.json.damaged").read_bytes() == content
+    assert effective_config(config) == (config, [])
+
+
+def test_a_command_that_only_looks_leaves_a_damaged_file(config: AgentConfig) -> None:
+    overrides = RuntimeOverrides(config.agent.data_dir)
+    overrides.path.parent.mkdir()
+    overrides.path.write_text("{")
+    _, warnings = effective_config(config, set_aside=False)
+    assert "is damaged" in warnings[0]
+    assert overrides.path.read_text() == "{"
+
+
+def test_a_write_that_fails_leaves_the_older_changes(config: AgentConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    overrides = RuntimeOverrides(config.agent.data_dir)
+    overrides.keep({"weather": {"humidity": 1}})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        overrides.keep({"weather": {"humidity": 2}})
+    assert json.loads(overrides.path.read_text()) == {"weather": {"humidity": 1}}
