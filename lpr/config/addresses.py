@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from lpr.domain.secrets import mask_secrets, password_of
 
-STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "srt")
+STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _USB = re.compile(r"usb:(\d{1,3}|/dev/\S+)")
