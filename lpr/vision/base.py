@@ -1,0 +1,80 @@
+"""What the rest of the vision package speaks: detections, recognitions, and who makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpr.domain.frame import Image
+from lpr.domain.geometry import Box, Quad
+from lpr.domain.plate import PlateColour
+from lpr.metrics import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A plate found: its box and corners in pixels of the picture, and how sure the network is, 0..1.
+
+    Both may reach beyond the picture where the plate does.
+    """
+
+    box: Box
+    corners: Quad
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recognition:
+    """What the recognizer says about one straightened plate.
+
+    `probabilities` is float32 [slots, classes], rows summing to 1: the alphabet in order, the blank last.
+    `two_rows` and `readable` are probabilities 0..1; `colours` gives one to each colour it knows.
+    """
+
+    probabilities: NDArray[np.float32]
+    two_rows: float
+    colours: dict[PlateColour, float]
+    readable: float
+
+    @property
+    def colour(self) -> PlateColour:
+        """The likeliest colour."""
+        return max(self.colours, key=lambda colour: self.colours[colour])
+
+
+class PlateDetector(Protocol):
+    """Finds plates in a picture."""
+
+    async def detect(self, image: Image) -> tuple[Detection, ...]:
+        """The plates in `image` (uint8 H x W x 3, BGR), surest first; empty where none is. Raises `VisionError`."""
+        ...
+
+
+class PlateRecognizer(Protocol):
+    """Reads straightened plates."""
+
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Width and height of the crops it reads, in pixels."""
+        ...
+
+    @property
+    def crop_margin(self) -> float:
+        """Part of the plate's side that a crop shows beyond the plate, on each side."""
+        ...
+
+    async def read(self, crops: Sequence[Image]) -> tuple[Recognition, ...]:
+        """What each crop (uint8 H x W x 3, BGR, of `crop_size`) says. Raises `VisionError`."""
+        ...
+
+
+class StageTimer(Protocol):
+    """Is told how long each step took; `lpr.metrics.Metrics` is one."""
+
+    def stage(self, stage: Stage, milliseconds: float) -> None:
+        """`stage` took so long once."""
+        ...

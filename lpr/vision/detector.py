@@ -1,0 +1,50 @@
+"""`PlateDetector` on OpenVINO."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpr.domain.errors import VisionError
+from lpr.domain.frame import Image
+from lpr.metrics import Stage
+from lpr.vision.base import Detection, StageTimer
+from lpr.vision.decode import decode
+from lpr.vision.engine import Engine, Network, Outputs
+from lpr.vision.preprocess import Letterbox, letterbox
+
+OUTPUT = "plates"
+DEFAULT_CONFIDENCE = 0.4
+
+
+class OpenVinoDetector:
+    """Finds plates with one compiled network. `min_confidence` None takes the threshold stored with the weights."""
+
+    def __init__(
+        self, engine: Engine, network: Network, *, min_confidence: float | None = None, timer: StageTimer | None = None
+    ) -> None:
+        self.network = network
+        stored = float(network.info.get("confidence", DEFAULT_CONFIDENCE))
+        self.min_confidence = stored if min_confidence is None else min_confidence
+        self._workers, self._timer = engine.workers, timer
+
+    async def detect(self, image: Image) -> tuple[Detection, ...]:
+        """The plates in `image`, surest first; see `PlateDetector`."""
+        loop, start = asyncio.get_running_loop(), time.perf_counter()
+        scaled, place = await loop.run_in_executor(self._workers, letterbox, image, self.network.size)
+        ready = time.perf_counter()
+        found = await self.network.infer(scaled, partial(self._decode, place=place))
+        if self._timer is not None:
+            self._timer.stage(Stage.SCALE, (ready - start) * 1000)
+            self._timer.stage(Stage.DETECT, (time.perf_counter() - ready) * 1000)
+        return found
+
+    def _decode(self, outputs: Outputs, place: Letterbox) -> tuple[Detection, ...]:
+        if OUTPUT not in outputs:
+            raise VisionError(f"{self.network.name} has no output named {OUTPUT}, but {', '.join(outputs)}")
+        raw: NDArray[np.float32] = outputs[OUTPUT]
+        return decode(raw, place, self.min_confidence)

@@ -1,0 +1,137 @@
+"""Readers for cameras: which networks, on which device, tested before they are trusted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Self
+
+from lpr.domain.errors import VisionError
+from lpr.vision.base import StageTimer
+from lpr.vision.detector import OpenVinoDetector
+from lpr.vision.engine import Engine, EngineOptions, Network
+from lpr.vision.golden import Golden, check_detector, check_recognizer, load_golden
+from lpr.vision.models import model_path
+from lpr.vision.plate_reader import PlateReader
+from lpr.vision.recognizer import OpenVinoRecognizer
+
+logger = logging.getLogger(__name__)
+
+
+class Detail(StrEnum):
+    """How finely a frame is looked at; the same network at another input size."""
+
+    FAST = "fast"
+    """320 x 320: plates from about 1/13 of the frame's width on."""
+    FAR = "far"
+    """640 x 384: plates of half that width, at 2.4 times the cost."""
+
+
+SIZES: dict[Detail, tuple[int, int]] = {Detail.FAST: (320, 320), Detail.FAR: (640, 384)}
+"""Width and height of the detector's input in pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionOptions:
+    """`engine` is how networks run; `min_confidence` of the detector, None for the one stored with it; `views` crops
+    of each plate are read and averaged (1..3)."""
+
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    min_confidence: float | None = None
+    views: int = 1
+
+
+class Vision:
+    """Gives each camera its reader; networks of one device and size are shared. Use as an async context manager."""
+
+    def __init__(self, options: VisionOptions | None = None, *, timer: StageTimer | None = None) -> None:
+        self.options = options or VisionOptions()
+        self.engine = Engine(self.options.engine)
+        self._timer = timer
+        self._golden: Golden | None = None
+        self._readers: dict[tuple[str, Detail], PlateReader] = {}
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def reader(self, device: str = "AUTO", detail: Detail = Detail.FAST) -> PlateReader:
+        """The reader for cameras on `device` (`CPU`, `GPU`, `NPU`, `AUTO`, ...), tested on the golden picture.
+
+        The first call compiles, in a worker thread. Where a network from the cache fails the test, the cache is wiped
+        and it is compiled anew once. Raises `DeviceNotFoundError`, or `VisionError` where the networks are missing or
+        the device computes them wrongly.
+        """
+        key = (device.upper(), detail)
+        async with self._opening:
+            if key not in self._readers:
+                self._readers[key] = await self._open(*key)
+            return self._readers[key]
+
+    def devices_of(self, reader: PlateReader) -> dict[str, tuple[str, ...]]:
+        """Where the networks of `reader` really run, by network (`detector`, `recognizer`)."""
+        return {network.name: network.devices for network in networks_of(reader)}
+
+    async def close(self) -> None:
+        """Wait for what is under way, then let everything go."""
+        self._readers.clear()
+        await asyncio.to_thread(self.engine.close)
+
+    async def _open(self, device: str, detail: Detail) -> PlateReader:
+        reader = await self._build(device, detail)
+        try:
+            await self._test(reader)
+        except VisionError as error:
+            if self.engine.options.cache_dir is None:
+                raise self._wrong(error, device) from error
+            logger.warning("%s; the cache of compiled networks is wiped", error)
+            for network in networks_of(reader):
+                self.engine.forget(network)
+            self.engine.wipe_cache()
+            reader = await self._build(device, detail)
+            try:
+                await self._test(reader)
+            except VisionError as again:
+                raise self._wrong(again, device) from again
+        for network in networks_of(reader):
+            logger.info("%s %s runs on %s", network.name, network.info.get("version", "?"), ", ".join(network.devices))
+        return reader
+
+    async def _build(self, device: str, detail: Detail) -> PlateReader:
+        load = self.engine.load
+        detector = await asyncio.to_thread(load, model_path("detector"), device, SIZES[detail])
+        recognizer = await asyncio.to_thread(load, model_path("recognizer"), device)
+        return PlateReader(
+            OpenVinoDetector(self.engine, detector, min_confidence=self.options.min_confidence, timer=self._timer),
+            OpenVinoRecognizer(recognizer),
+            self.engine.workers,
+            timer=self._timer,
+            views=self.options.views,
+        )
+
+    async def _test(self, reader: PlateReader) -> None:
+        if self._golden is None:
+            self._golden = load_golden()
+        await check_detector(self._golden, reader.detector)
+        await check_recognizer(self._golden, reader)
+
+    @staticmethod
+    def _wrong(error: VisionError, device: str) -> VisionError:
+        return VisionError(
+            f"{error} (device {device})",
+            hint="the device or its driver computes the networks wrongly: update the driver, or use device CPU",
+        )
+
+
+def networks_of(reader: PlateReader) -> tuple[Network, ...]:
+    """The compiled networks behind `reader`, where it is made of such."""
+    parts = (reader.detector, reader.recognizer)
+    return tuple(part.network for part in parts if isinstance(part, OpenVinoDetector | OpenVinoRecognizer))

@@ -1,0 +1,433 @@
+"""Train the detector: settings, network, targets, loss, loop, checkpoint. One page, read from top to bottom.
+
+    python -m scripts.train_detector DATA --out RUN --minutes 75            # starts, or goes on where RUN stopped
+
+DATA holds `train/`; nothing else of it is read. RUN keeps `last.pt` (network, its running mean, optimiser, settings,
+minutes spent) and `log.jsonl`. The learning rate follows the minutes spent, so an interrupted run ends as planned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scripts.render.plate import render_plate
+from scripts.render.scene import Material, PlatePicture, Scene, load_material, render_scene
+
+STRIDE = 8  # pixels of the input a cell of the output stands for
+OUTPUTS = 1 + 4 + 8  # confidence; distances to left, top, right, bottom; corners within the box
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What made the weights; kept in the checkpoint and in the card."""
+
+    minutes: float = 75.0
+    batch: int = 16
+    sizes: tuple[tuple[int, int], ...] = ((256, 256), (256, 256), (224, 224), (320, 224), (288, 288))
+    last_sizes: tuple[tuple[int, int], ...] = ((320, 320), (320, 320), (384, 256), (256, 256))
+    last_part: float = 0.2  # the last part of the time is spent near the size that the agent uses
+    rate: float = 2e-3
+    weight_decay: float = 0.02
+    mean_decay: float = 0.999
+    plates: int = 4000  # rendered ahead and drawn from
+    seed: int = 1
+    validation_scenes: int = 256
+
+
+# --- network -------------------------------------------------------------------------------------------------------
+
+
+def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch norm, ReLU: what INT8 fuses into one step."""
+    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class Residual(nn.Module):
+    """1x1 to half the width, 3x3 back, added to the input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.narrow = conv(width, width // 2, 1)
+        self.wide = nn.Sequential(nn.Conv2d(width // 2, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.wide(self.narrow(x)))
+
+
+def stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    """Halve the sides, then look around."""
+    return nn.Sequential(conv(inputs, outputs, 3, 2), *(Residual(outputs) for _ in range(blocks)))
+
+
+class Detector(nn.Module):
+    """Fully convolutional: [n, 3, h, w] in 0..1, blue green red -> raw [n, 13, h/8, w/8]; h and w multiples of 32.
+
+    Features at strides 8, 16 and 32 are summed into one map at stride 8, where every cell answers for itself.
+    """
+
+    def __init__(
+        self, widths: tuple[int, ...] = (16, 32, 64, 112, 160), blocks: tuple[int, ...] = (1, 2, 3, 2)
+    ) -> None:
+        super().__init__()
+        self.stem = conv(3, widths[0], 3, 2)
+        self.at_4 = stage(widths[0], widths[1], blocks[0])
+        self.at_8 = stage(widths[1], widths[2], blocks[1])
+        self.at_16 = stage(widths[2], widths[3], blocks[2])
+        self.at_32 = stage(widths[3], widths[4], blocks[3])
+        width = 64
+        self.from_8, self.from_16, self.from_32 = (conv(w, width, 1) for w in widths[2:])
+        self.fuse_16, self.fuse_8 = conv(width, width), conv(width, width)
+        self.head = nn.Sequential(Residual(width), Residual(width))
+        self.out = nn.Conv2d(width, OUTPUTS, 1)
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)
+            self.out.bias.zero_()
+            self.out.bias[0] = -4.6  # a plate in one cell of a hundred
+            self.out.bias[1:5] = 0.7
+
+    def forward(self, image: Tensor) -> Tensor:
+        at_8 = self.at_8(self.at_4(self.stem((image - 0.5) * 4)))
+        at_16 = self.at_16(at_8)
+        up = F.interpolate(self.from_32(self.at_32(at_16)), scale_factor=2.0, mode="nearest")
+        up = F.interpolate(self.fuse_16(self.from_16(at_16) + up), scale_factor=2.0, mode="nearest")
+        return self.out(self.head(self.fuse_8(self.from_8(at_8) + up)))
+
+
+class Deployed(nn.Module):
+    """What is exported: the raw map turned into numbers in input pixels, so that the agent needs no constants.
+
+    Output [n, 13, h/8, w/8]: confidence 0..1; left, top, right, bottom; four corners x, y from the top left.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: Tensor) -> Tensor:
+        raw = self.detector(image)
+        boxes, corners = decode(raw)
+        return torch.cat([raw[:, :1].sigmoid(), boxes, corners], 1)
+
+
+def decode(raw: Tensor) -> tuple[Tensor, Tensor]:
+    """Raw map -> boxes [n, 4, h, w] and corners [n, 8, h, w] in input pixels."""
+    rows, columns = raw.shape[2], raw.shape[3]
+    x = ((torch.arange(columns, device=raw.device) + 0.5) * STRIDE).view(1, 1, 1, -1)
+    y = ((torch.arange(rows, device=raw.device) + 0.5) * STRIDE).view(1, 1, -1, 1)
+    reach = raw[:, 1:5].clamp(-4, 4.5).exp() * STRIDE
+    left, top, right, bottom = x - reach[:, :1], y - reach[:, 1:2], x + reach[:, 2:3], y + reach[:, 3:4]
+    boxes = torch.cat([left, top, right, bottom], 1)
+    start, size = torch.cat([left, top] * 4, 1), torch.cat([right - left, bottom - top] * 4, 1)
+    home = torch.tensor([0, 0, 1, 0, 1, 1, 0, 1], dtype=raw.dtype, device=raw.device).view(1, 8, 1, 1)
+    return boxes, start + (home + raw[:, 5:] * 0.25) * size
+
+
+# --- targets and loss ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Batch:
+    """images u8 [n, h, w, 3]; owner int64 [n, h/8, w/8]: plate of that cell, -1 none, -2 teach nothing;
+    quads [n, most, 4, 2] and exact [n, most]; complete [n]."""
+
+    images: Tensor
+    owner: Tensor
+    quads: Tensor
+    exact: Tensor
+    complete: Tensor
+
+
+def cells_of(scene: Scene, rows: int, columns: int) -> np.ndarray:
+    """Which plate each cell answers for: those around a plate's middle do, those next to them are left alone."""
+    owner = np.full((rows, columns), -1, np.int64)
+    x = (np.arange(columns) + 0.5)[None] * STRIDE
+    y = (np.arange(rows) + 0.5)[:, None] * STRIDE
+    for left, top, right, bottom in scene.ignored:
+        owner[(x > left) & (x < right) & (y > top) & (y < bottom)] = -2
+    boxes = np.concatenate([scene.quads.min(1), scene.quads.max(1)], 1) if len(scene.quads) else np.zeros((0, 4))
+    order = np.argsort([-(b[2] - b[0]) * (b[3] - b[1]) for b in boxes]) if len(boxes) else []
+    for ring in (True, False):
+        for i in order:
+            left, top, right, bottom = boxes[i]
+            middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
+            reach_x = float(np.clip(0.22 * (right - left), 0.55 * STRIDE, 2.5 * STRIDE)) + (STRIDE if ring else 0)
+            reach_y = float(np.clip(0.22 * (bottom - top), 0.55 * STRIDE, 2.5 * STRIDE)) + (STRIDE if ring else 0)
+            near = (abs(x - middle_x) < reach_x) & (abs(y - middle_y) < reach_y)
+            inside = (x > left) & (x < right) & (y > top) & (y < bottom)
+            owner[near & inside if ring else near] = -2 if ring else i
+    return owner
+
+
+def collate(scenes: list[Scene]) -> Batch:
+    """Pack scenes of one size."""
+    most = max(1, *(len(scene.quads) for scene in scenes))
+    rows, columns = (side // STRIDE for side in scenes[0].image.shape[:2])
+    quads = np.zeros((len(scenes), most, 4, 2), np.float32)
+    exact = np.zeros((len(scenes), most), np.bool_)
+    for i, scene in enumerate(scenes):
+        quads[i, : len(scene.quads)], exact[i, : len(scene.quads)] = scene.quads, scene.exact
+    owner = np.stack([cells_of(scene, rows, columns) for scene in scenes])
+    images = np.stack([scene.image for scene in scenes])
+    complete = np.array([scene.complete for scene in scenes])
+    return Batch(*(torch.from_numpy(part) for part in (images, owner, quads, exact, complete)))
+
+
+def overlap_of(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and generalised IoU of boxes [k, 4] pairwise by row."""
+    low, high = torch.maximum(found[:, :2], wanted[:, :2]), torch.minimum(found[:, 2:], wanted[:, 2:])
+    shared = (high - low).clamp(min=0).prod(1)
+    union = (found[:, 2:] - found[:, :2]).prod(1) + (wanted[:, 2:] - wanted[:, :2]).prod(1) - shared
+    hull = (torch.maximum(found[:, 2:], wanted[:, 2:]) - torch.minimum(found[:, :2], wanted[:, :2])).prod(1)
+    iou = shared / union.clamp(min=1e-3)
+    return iou, iou - (hull - union) / hull.clamp(min=1e-3)
+
+
+def loss_of(raw: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    """Confidence learns how well the cell's box fits (quality focal loss); boxes and corners where a plate is."""
+    raw = raw.float()
+    boxes, corners = decode(raw)
+    image, row, column = torch.nonzero(batch.owner >= 0, as_tuple=True)
+    plate = batch.owner[image, row, column]
+    quads = batch.quads[image, plate]
+    wanted = torch.cat([quads.amin(1), quads.amax(1)], 1)
+    found = boxes[image, :, row, column]
+    iou, general = overlap_of(found, wanted)
+    # Every plate weighs the same, however many cells answer for it.
+    key = image * batch.quads.shape[1] + plate
+    share = 1 / torch.bincount(key)[key].float() if len(key) else iou
+    plates = max(1.0, float(share.sum()))
+
+    target = torch.zeros_like(raw[:, 0])
+    target[image, row, column] = iou.detach().clamp(min=0.1)
+    probability = raw[:, 0].sigmoid()
+    weight = (target - probability).detach().abs().pow(2) * (batch.owner != -2)
+    # Photographs may hold plates without a box: a cell that is sure of one is not taught otherwise there.
+    doubtful = (~batch.complete)[:, None, None] & (batch.owner == -1)
+    weight = torch.where(doubtful, weight * (1 - probability.detach()).clamp(min=0.03), weight)
+    # A positive cell counts by its share too, but not all the way: the middle of a large plate should be sure.
+    balance = torch.ones_like(weight)
+    balance[image, row, column] = share.sqrt() * 2
+    confidence = (
+        F.binary_cross_entropy_with_logits(raw[:, 0], target, reduction="none") * weight * balance
+    ).sum() / plates
+
+    box = ((1 - general) * share).sum() / plates
+    size = (wanted[:, 2:] - wanted[:, :2]).clamp(min=4).repeat(1, 4)
+    error = (corners[image, :, row, column] - quads.flatten(1)) / size
+    known = batch.exact[image, plate].float() * share
+    corner = (F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.02).mean(1) * known).sum()
+    corner = corner / known.sum().clamp(min=1)
+    total = confidence + 1.5 * box + 8 * corner
+    return total, {name: float(part.detach()) for name, part in zip(
+        ("confidence", "box", "corner", "loss"), (confidence, box, corner, total), strict=True)}  # fmt: skip
+
+
+# --- data ----------------------------------------------------------------------------------------------------------
+
+
+def held_out(name: str) -> bool:
+    """One photograph in twenty is for validation, always the same ones."""
+    return zlib.crc32(name.encode()) % 20 == 0
+
+
+def plate_pool(count: int, seed: int) -> list[PlatePicture]:
+    """Plates rendered ahead: straight on, at most 112 pixels high."""
+    rng = np.random.default_rng(seed)
+    pool = []
+    for _ in range(count):
+        plate = render_plate(rng)
+        image, corners, body = plate.image, plate.corners, plate.body
+        scale = 112 / image.shape[0]
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            body = cv2.resize(body, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_AREA)
+            corners = corners * np.float32(
+                [image.shape[1] / plate.image.shape[1], image.shape[0] / plate.image.shape[0]]
+            )
+        pool.append(PlatePicture(image, corners, body))
+    return pool
+
+
+class Scenes(torch.utils.data.IterableDataset[Batch]):
+    """Batches without end. The worker renders; the loop only learns."""
+
+    def __init__(self, material: Material, settings: Settings, sizes: tuple[tuple[int, int], ...], seed: int) -> None:
+        self.material, self.settings, self.sizes, self.seed = material, settings, sizes, seed
+
+    def __iter__(self) -> Iterator[Batch]:
+        cv2.setNumThreads(1)
+        rng = np.random.default_rng(self.seed)
+        while True:
+            size = self.sizes[rng.integers(0, len(self.sizes))]
+            yield collate([render_scene(rng, self.material, size) for _ in range(self.settings.batch)])
+
+
+def batches(material: Material, settings: Settings, sizes: tuple[tuple[int, int], ...], seed: int) -> Iterator[Batch]:
+    """Batches from one worker process."""
+    scenes = Scenes(material, settings, sizes, seed)
+    return iter(torch.utils.data.DataLoader(scenes, batch_size=None, num_workers=1, prefetch_factor=8))
+
+
+# --- validation ----------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def validate(network: nn.Module, scenes: list[Batch]) -> dict[str, float]:
+    """Found (the surest cell at a plate overlaps it by half), false (a sure cell far from any), corner error (in parts
+    of the plate's size)."""
+    network.eval()
+    found = plates = false = pictures = 0
+    corner_errors: list[float] = []
+    for batch in scenes:
+        raw = network(batch.images.permute(0, 3, 1, 2).float() / 255)
+        boxes, corners = decode(raw)
+        sure = raw[:, 0].sigmoid() * (batch.owner != -2)
+        for i in range(len(raw)):
+            pictures += 1
+            far = batch.owner[i] == -1
+            for quad in batch.quads[i]:
+                x, y = quad[:, 0], quad[:, 1]
+                if x.max() <= x.min():
+                    continue
+                gy = (torch.arange(raw.shape[2]) + 0.5)[:, None] * STRIDE
+                gx = (torch.arange(raw.shape[3]) + 0.5)[None] * STRIDE
+                at = (gx > x.min()) & (gx < x.max()) & (gy > y.min()) & (gy < y.max())
+                far &= ~at
+            for p, exact in zip(batch.owner[i].unique().tolist(), [None] * 99, strict=False):
+                if p < 0:
+                    continue
+                quad = batch.quads[i, p]
+                cells = batch.owner[i] == p
+                best = int((sure[i] * cells).argmax())
+                r, c = divmod(best, raw.shape[3])
+                wanted = torch.cat([quad.amin(0), quad.amax(0)])[None]
+                iou = float(overlap_of(boxes[i, :, r, c][None], wanted)[0])
+                hit = iou >= 0.5 and float(sure[i, r, c]) >= 0.4
+                plates, found = plates + 1, found + hit
+                if hit and bool(batch.exact[i, p]):
+                    size = (wanted[0, 2:] - wanted[0, :2]).repeat(4)
+                    corner_errors.append(float(((corners[i, :, r, c] - quad.flatten()) / size).abs().mean()))
+            false += int((sure[i] * far).max() >= 0.4)
+    network.train()
+    return {"found": found / max(1, plates), "false_per_picture": false / max(1, pictures),
+            "corner_error": float(np.mean(corner_errors)) if corner_errors else 1.0}  # fmt: skip
+
+
+# --- loop ----------------------------------------------------------------------------------------------------------
+
+
+def rate_at(part: float, settings: Settings) -> float:
+    """Learning rate after `part` (0..1) of the time: a short rise, then half a cosine."""
+    return (
+        settings.rate * min(1.0, part / 0.02 + 0.02) * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * min(1.0, part)))))
+    )
+
+
+def train(data: Path, out: Path, settings: Settings, save_every_s: float = 180.0) -> None:
+    """Learn until `settings.minutes` are spent; go on from `out`/last.pt where there is one."""
+    torch.manual_seed(settings.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    network = Detector().to(memory_format=torch.channels_last)
+    steady = torch.optim.swa_utils.AveragedModel(network, use_buffers=True)
+    optimiser = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
+    spent_s, step = 0.0, 0
+    if (out / "last.pt").exists():
+        kept = torch.load(out / "last.pt", weights_only=True)
+        network.load_state_dict(kept["network"])
+        steady.load_state_dict(kept["steady"])
+        optimiser.load_state_dict(kept["optimiser"])
+        spent_s, step = kept["spent_s"], kept["step"]
+        print(f"goes on at {spent_s / 60:.1f} minutes, step {step}", flush=True)
+    pool = plate_pool(settings.plates, settings.seed + step)
+    material = load_material(data, pool, held_out)
+    checks = validation(data, settings)
+    phase, source = -1, iter(())
+    began, last_save, sums = time.monotonic() - spent_s, time.monotonic(), []
+    while (part := (time.monotonic() - began) / 60 / settings.minutes) < 1:
+        if phase != (phase := int(part >= 1 - settings.last_part)):
+            source = batches(
+                material, settings, settings.last_sizes if phase else settings.sizes, settings.seed + 1000 + step
+            )
+        batch = next(source)
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(part, settings)
+        images = batch.images.permute(0, 3, 1, 2).float() / 255  # NHWC storage seen as NCHW: already channels_last
+        with torch.autocast("cpu", torch.bfloat16):
+            raw = network(images)
+        loss, parts = loss_of(raw, batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
+        optimiser.step()
+        step += 1
+        if step % 4 == 0:
+            blend(steady, network, min(settings.mean_decay**4, step / (step + 40)))
+        sums.append(parts)
+        if time.monotonic() - last_save > save_every_s or part + 3 / 60 / settings.minutes >= 1:
+            note = {"step": step, "minutes": (time.monotonic() - began) / 60, "rate": rate_at(part, settings)}
+            note |= {name: float(np.mean([s[name] for s in sums])) for name in sums[0]}
+            for name, scenes in checks.items():
+                note |= {f"{name}_{key}": value for key, value in validate(steady.module, scenes).items()}
+            save(out, network, steady, optimiser, settings, time.monotonic() - began, step)
+            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(note) + "\n")
+            print("  ".join(f"{key} {value:.4g}" for key, value in note.items()), flush=True)
+            last_save, sums = time.monotonic(), []
+
+
+@torch.no_grad()
+def blend(steady: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the running mean of all weights and batch-norm figures towards the network."""
+    mean = [t for t in steady.module.state_dict().values() if t.is_floating_point()]
+    new = [t for t in network.state_dict().values() if t.is_floating_point()]
+    torch._foreach_lerp_(mean, new, 1 - decay)  # noqa: SLF001 - what PyTorch's own averaging uses
+
+
+def validation(data: Path, settings: Settings) -> dict[str, list[Batch]]:
+    """Rendered scenes with other plates and other photographs than training has."""
+    plates = plate_pool(300, settings.seed + 77_777)
+    kept = load_material(data, plates, lambda name: not held_out(name))
+    rng = np.random.default_rng(5)
+    scenes = [render_scene(rng, kept, (320, 320)) for _ in range(settings.validation_scenes)]
+    return {"valid": [collate(scenes[i : i + 16]) for i in range(0, len(scenes), 16)]}
+
+
+def save(out: Path, network: nn.Module, steady: nn.Module, optimiser: torch.optim.Optimizer, settings: Settings,
+         spent_s: float, step: int) -> None:  # fmt: skip
+    """Write the checkpoint whole or not at all."""
+    kept: dict[str, Any] = {"network": network.state_dict(), "steady": steady.state_dict(), "settings": asdict(settings),
+                            "optimiser": optimiser.state_dict(), "spent_s": spent_s, "step": step}  # fmt: skip
+    torch.save(kept, out / "next.pt")
+    (out / "next.pt").replace(out / "last.pt")
+
+
+def main() -> None:
+    """Read the arguments and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="the folder that holds train/")
+    parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
+    parser.add_argument("--minutes", type=float, default=Settings.minutes)
+    parser.add_argument("--seed", type=int, default=Settings.seed)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    cv2.setNumThreads(1)
+    train(arguments.data, arguments.out, Settings(minutes=arguments.minutes, seed=arguments.seed))
+
+
+if __name__ == "__main__":
+    main()
