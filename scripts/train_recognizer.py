@@ -19,6 +19,8 @@ import math
 import multiprocessing
 import os
 import queue
+import signal
+import sys
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -375,6 +377,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
+    # Being told to stop is no loss: what stands is saved on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     settings = Settings(seed=arguments.seed, bf16=not arguments.fp32)
     train(arguments.run, settings, NetSettings(), arguments.minutes, arguments.backgrounds, arguments.resume)
 
