@@ -7,19 +7,25 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from lpr.domain.secrets import mask_secrets, password_of
+from lpr.domain.secrets import MASK, mask_secrets
 
 STREAM_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# Installers paste passwords that hold @ # / or ? as they are. What the camera is told is quoted later; here the
+# password ends at the first @ behind which a host stands that the end, a port or a path follows.
+_STREAM = re.compile(
+    r"""(?P<scheme>\w+)://(?:(?P<user>[^:@/]*)(?::(?P<password>.*?))?@)?
+        (?P<host>\[[0-9A-Fa-f:.]+\]|[^:/?#@\[\]\s]+)(?::(?P<port>\d*))?(?P<path>[/?].*)?""",
+    re.VERBOSE,
+)
 _USB = re.compile(r"usb:(\d{1,3}|/dev/\S+)")
-_QUOTE_PASSWORD = "where the password holds @ : / # ? or %, write that as %40 %3A %2F %23 %3F %25"  # noqa: S105 - advice
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
@@ -42,12 +48,15 @@ class SourceAddress:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The password in the address, as written and decoded; empty where there is none."""
-        return password_of(self._address)
+        found = _STREAM.fullmatch(self._address)
+        written = found["password"] if found else None
+        return tuple(dict.fromkeys((written, unquote(written)))) if written else ()
 
     @property
     def host(self) -> str:
         """The camera's host name or address; empty for USB cameras and files."""
-        return (urlsplit(self._address).hostname or "") if "://" in self._address else ""
+        found = _STREAM.fullmatch(self._address)
+        return found["host"].strip("[]") if found else ""
 
     @property
     def is_live(self) -> bool:
@@ -55,7 +64,10 @@ class SourceAddress:
         return "://" in self._address or self._address.startswith("usb:")
 
     def __str__(self) -> str:
-        return mask_secrets(self._address)
+        found = _STREAM.fullmatch(self._address)
+        if found is None or found["password"] is None:
+            return mask_secrets(self._address)
+        return self._address[: found.start("password")] + MASK + mask_secrets(self._address[found.end("password") :])
 
     def __repr__(self) -> str:
         return f"SourceAddress({str(self)!r})"
@@ -98,31 +110,19 @@ def _source(value: object, info: core_schema.ValidationInfo) -> SourceAddress:
 def _check_stream(address: str, scheme: str) -> None:
     if scheme not in STREAM_SCHEMES:
         raise ValueError(f"begins with {scheme}://, which no camera speaks: use one of {', '.join(STREAM_SCHEMES)}")
-    if any(character.isspace() for character in address):
-        raise ValueError("holds a space, which an address cannot")
-    # The reasons below must not quote what urlsplit took for the port: it may be the rest of a password.
-    parts = _split_url(address, advice=_QUOTE_PASSWORD)
-    # `admin:12#34@host` is an address too: of the host `admin`, port 12. Nobody means that.
-    rest = parts.path + parts.query + parts.fragment
-    if "@" in rest and "@" not in parts.netloc and "." not in (parts.hostname or ""):
-        raise ValueError(f"is no address: the @ stands after the host; {_QUOTE_PASSWORD}")
-
-
-def _split_url(address: str, *, advice: str) -> SplitResult:
-    try:
-        parts = urlsplit(address)
-        port, host = parts.port, parts.hostname
-    except ValueError:
-        raise ValueError(f"is no address: host or port cannot be read; {advice}") from None
-    if not host:
-        raise ValueError("is no address: the host is missing, as in rtsp://192.168.1.100:554/stream")
-    if port == 0:
+    found = _STREAM.fullmatch(address)
+    if found is None:
+        raise ValueError(f"is no address: write it as {scheme}://user:password@192.168.1.100:554/stream")
+    _check_host(found["host"])
+    if found["port"] is not None and not 0 < int(found["port"] or 0) < 65536:
         raise ValueError("is no address: the port must be 1 to 65535")
-    if not re.fullmatch(r"[\w.:%-]+", host):
-        raise ValueError(f"is no address: this is no host name; {advice}")
+
+
+def _check_host(host: str) -> None:
     if re.fullmatch(r"[\d.]+", host) and not _is_ipv4(host):
         raise ValueError(f"is no address: {host} is neither a host name nor four numbers of 0 to 255")
-    return parts
+    if not re.fullmatch(r"[\w.:%\[\]-]+", host):
+        raise ValueError("is no address: this is no host name")
 
 
 def _is_ipv4(host: str) -> bool:
@@ -136,7 +136,14 @@ def _backend_url(value: object) -> object:
     url = value.strip()
     if not re.match(r"https?://", url, re.IGNORECASE):
         raise ValueError("must begin with https:// (or http:// on the same machine), such as https://api.example.vn")
-    parts = _split_url(url, advice="write https://api.example.vn or http://localhost:3001")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is no address: host or port cannot be read, as in http://localhost:3001") from None
+    if not parts.hostname or port == 0:
+        raise ValueError("is no address: host or port is missing, as in http://localhost:3001")
+    _check_host(parts.hostname)
     if parts.username or parts.password:
         raise ValueError("must not hold a user or password: the token belongs into backend.token_file")
     if parts.path not in ("", "/") or parts.query or parts.fragment:

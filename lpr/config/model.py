@@ -121,10 +121,9 @@ class Precision(StrEnum):
     """In what numbers the networks compute."""
 
     AUTO = "auto"
-    INT8 = "int8"
     BF16 = "bf16"
-    FP16 = "fp16"
-    FP32 = "fp32"
+    F16 = "f16"
+    F32 = "f32"
 
 
 class LogLevel(StrEnum):
@@ -301,7 +300,7 @@ class VisionConfig(Section):
         default=0.8, description="reads below this are not reported as plates, 0..1", examples=[0.8]
     )
     precision: Annotated[Precision, BeforeValidator(_lower)] = Field(
-        default=Precision.AUTO, description="auto | int8 | bf16 | fp16 | fp32", examples=["auto"]
+        default=Precision.AUTO, description="auto: as the device does it best | bf16 | f16 | f32", examples=["auto"]
     )
     input: Annotated[DetectorInput, BeforeValidator(_lower)] = Field(
         default=DetectorInput.AUTO,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import unquote, urlsplit
 
 MASK = "***"
 
@@ -29,14 +28,3 @@ def mask_secrets(text: str, known: Iterable[str] = ()) -> str:
     text = _URL_PASSWORD.sub(rf"\g<keep>:{MASK}@", text)
     text = _NAMED_VALUE.sub(rf"\g<keep>{MASK}", text)
     return _BEARER.sub(rf"\g<keep>{MASK}", text)
-
-
-def password_of(address: str) -> tuple[str, ...]:
-    """The password inside an address as it is written and percent-decoded; empty where there is none."""
-    try:
-        written = urlsplit(address).password
-    except ValueError:
-        return ()
-    if not written:
-        return ()
-    return tuple(dict.fromkeys((written, unquote(written))))

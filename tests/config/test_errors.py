@@ -68,12 +68,13 @@ def test_a_single_mistake_is_one_line(write: Write) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("rtsp://", "host is missing"),
+        ("rtsp://", "write it as rtsp://user"),
         ("rtsp:/192.168.1.1/x", "without its two slashes"),
         ("ftp://host/x", "ftp://, which no camera speaks"),
-        ("rtsp://host:99999/x", "host or port cannot be read"),
+        ("rtsp://host:99999/x", "port must be 1 to 65535"),
+        ("rtsp://host:port/x", "write it as rtsp://user"),
         ("rtsp://host:0/x", "port must be 1 to 65535"),
-        ("rtsp://a b/x", "holds a space"),
+        ("rtsp://a b/x", "write it as rtsp://user"),
         ('"usb:"', "usb: with a number or a device"),
         ('""', "must be an address such as"),
         ("5", "must be an address such as"),
@@ -84,11 +85,17 @@ def test_an_address_that_is_none_is_refused(write: Write, source: str, words: st
     assert words in complaint(write(GOOD.replace("usb:0", source)))
 
 
-@pytest.mark.parametrize("password", ["p#ss", "p/ss", "p?ss", "12#34"])
-def test_an_unescaped_password_is_explained_and_never_shown(write: Write, password: str) -> None:
-    said = complaint(write(GOOD.replace("s3cret", password)))
-    assert "%40 %3A %2F %23" in said
-    assert password not in said
+@pytest.mark.parametrize("password", ["p#ss", "p/ss", "p?ss", "12#34", "p@ss:word", "p%40ss"])
+def test_a_password_may_be_pasted_as_it_is_and_is_never_shown(write: Write, password: str) -> None:
+    source = load(write(GOOD.replace("s3cret", password)), {}).config.cameras[0].source
+    assert (source.host, str(source)) == ("192.168.1.100", "rtsp://user:***@192.168.1.100:554/stream")
+    assert source.secrets[0] == password
+
+
+def test_a_wrong_address_does_not_show_its_password(write: Write) -> None:
+    said = complaint(write(GOOD.replace("s3cret@192.168.1.100:554", "s3cret@192.168.1.100:99999")))
+    assert "port must be 1 to 65535" in said
+    assert "s3cret" not in said
 
 
 @pytest.mark.parametrize(
@@ -96,7 +103,9 @@ def test_an_unescaped_password_is_explained_and_never_shown(write: Write, passwo
     [
         ("https://user:pw@api.example.vn", "must not hold a user or password"),
         ("https://api.example.vn/ai", "namespace belongs into backend.namespace"),
-        ("https://", "host is missing"),
+        ("https://", "host or port is missing"),
+        ("https://api.example.vn:port", "host or port cannot be read"),
+        ("https://10.0.0.300", "neither a host name nor four numbers"),
         ("ws://api.example.vn", "must begin with https://"),
     ],
 )
