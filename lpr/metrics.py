@@ -198,9 +198,9 @@ class Metrics:
 
     # Capture and analysis
 
-    def frame_captured(self, camera_id: str) -> None:
-        """A frame left the decoder."""
-        self._captured.labels(camera_id).inc()
+    def frames_captured(self, camera_id: str, count: int = 1) -> None:
+        """So many frames left the decoder."""
+        self._captured.labels(camera_id).inc(count)
 
     def frame_analysed(self, camera_id: str, age_s: float) -> None:
         """A frame has been through detector and reader; `age_s` is how long ago it was captured."""

@@ -1,0 +1,79 @@
+"""What the trackers must not forget over a restart: plates that just passed, and texts that belong to the scene.
+
+A JSON file in the data directory, replaced in one step. It is a memory aid, not a record: where it is damaged the agent
+starts without it, and the worst is one vehicle reported a second time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from lpr.domain.clock import Instant
+from lpr.tracking.repeat import RepeatGuard
+from lpr.tracking.standing import StandingMemory
+
+FILE_NAME = "tracking.json"
+STANDING_AFTER_S = 900.0
+STANDING_FORGET_S = 86_400.0
+
+log = structlog.get_logger("agent")
+
+
+class TrackingMemory:
+    """One guard a gate and one memory of standing texts a camera, kept in `data_dir`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / FILE_NAME
+        self._guards: dict[str, RepeatGuard] = {}
+        self._standing: dict[str, StandingMemory] = {}
+        self._kept = self._read()
+
+    def guard(self, gate_id: str, repeat_after_s: float, now: Instant) -> RepeatGuard:
+        """The guard that all cameras of a gate share; the longest `repeat_after_s` of them holds."""
+        guard = self._guards.get(gate_id)
+        if guard is None:
+            guard = self._guards[gate_id] = RepeatGuard(repeat_after_s)
+            guard.restore(_entries(self._kept.get("gates"), gate_id), now)
+        guard.repeat_after_s = max(guard.repeat_after_s, repeat_after_s)
+        return guard
+
+    def standing(self, camera_id: str, now: Instant) -> StandingMemory:
+        """What belongs to the scene of one camera."""
+        memory = self._standing.get(camera_id)
+        if memory is None:
+            memory = self._standing[camera_id] = StandingMemory(STANDING_AFTER_S, STANDING_FORGET_S)
+            memory.restore(_entries(self._kept.get("cameras"), camera_id), now)
+        return memory
+
+    def save(self) -> None:
+        """Write the file; what fails is logged, for nothing depends on it."""
+        state = {
+            "gates": {gate_id: guard.state() for gate_id, guard in self._guards.items()},
+            "cameras": {camera_id: memory.state() for camera_id, memory in self._standing.items()},
+        }
+        beside = self._path.with_suffix(".new")
+        try:
+            beside.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
+            os.replace(beside, self._path)
+        except OSError as error:
+            log.warning("tracking memory not saved", path=str(self._path), error=error.strerror)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            kept = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            log.warning("tracking memory not read; starting without it", path=str(self._path), error=str(error))
+            return {}
+        return kept if isinstance(kept, dict) else {}
+
+
+def _entries(section: object, name: str) -> list[dict[str, Any]]:
+    entries = section.get(name) if isinstance(section, dict) else None
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []

@@ -1,0 +1,256 @@
+"""One camera: frames in, reads, passages, recorded events. Built when a camera starts, thrown away when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from lpr.agent.publisher import Publisher
+from lpr.capture.base import CameraSettings, Pace, Transport
+from lpr.capture.base import Decoder as CaptureDecoder
+from lpr.capture.reader import CameraChange, CameraReader
+from lpr.config import AgentConfig, CameraConfig
+from lpr.config import Pace as ConfigPace
+from lpr.domain.clock import Clock, isoformat_ms
+from lpr.domain.errors import CaptureError, VisionError
+from lpr.domain.events import CameraState, ErrorCode, Severity
+from lpr.domain.frame import Frame
+from lpr.domain.plate import PlateRead
+from lpr.metrics import Metrics, Stage
+from lpr.plates.decode import decode
+from lpr.tracking.repeat import RepeatGuard
+from lpr.tracking.settings import EmitRule, Line, TrackingSettings
+from lpr.tracking.standing import StandingMemory
+from lpr.tracking.tracker import PassageTracker
+from lpr.vision.plate_reader import PlateReader
+
+SWEEP_EVERY_S = 0.5
+"""How often a live camera's tracker is asked what has gone, for when no frames come."""
+VISION_ERROR_EVERY_S = 60.0
+"""A camera whose inferences fail says so to the back-end once in this time, not with every frame."""
+
+log = structlog.get_logger("agent")
+
+
+def capture_settings(camera: CameraConfig) -> CameraSettings:
+    """What the capture side needs of a camera's configuration."""
+    return CameraSettings(
+        camera_id=camera.id,
+        source=str(camera.source),
+        fps=camera.fps,
+        transport=Transport(camera.transport.value),
+        decoder=CaptureDecoder(camera.decoder.value),
+        pace=Pace.FAST if camera.pace is ConfigPace.FAST else Pace.OWN,
+    )
+
+
+def tracking_settings(config: AgentConfig, camera: CameraConfig) -> TrackingSettings:
+    """What the tracker needs of a camera's configuration."""
+    line = camera.direction.line
+    return TrackingSettings(
+        camera_id=camera.id,
+        action=camera.action,
+        default_action=camera.default_action,
+        approach_is=camera.direction.towards,
+        line=Line(*line) if line else None,
+        roi=camera.roi or (),
+        emit=EmitRule(camera.emit.value),
+        min_confidence=config.min_confidence_of(camera),
+        max_gap_s=config.tracking.lost_after.total_seconds(),
+    )
+
+
+class CameraPipeline:
+    """Reads, analyses and publishes one camera. `run` ends when the files end or `stop` is called.
+
+    `on_change` is told of every change of the camera's state, in the event loop.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        camera: CameraConfig,
+        *,
+        reader: PlateReader,
+        guard: RepeatGuard,
+        standing: StandingMemory,
+        publisher: Publisher,
+        clock: Clock,
+        metrics: Metrics,
+        on_change: Callable[[], None],
+        on_published: Callable[[], None],
+    ) -> None:
+        self.camera = camera
+        self._plates, self._publisher = reader, publisher
+        self._clock, self._metrics = clock, metrics
+        self._on_change, self._on_published = on_change, on_published
+        self.capture = CameraReader(
+            capture_settings(camera), clock=clock, on_change=self._changed, on_problem=self._file_broken
+        )
+        self.tracker = PassageTracker(
+            tracking_settings(config, camera),
+            guard,
+            lambda probabilities, two_rows: decode(probabilities, 2 if two_rows >= 0.5 else 1),
+            standing=standing,
+        )
+        self.reads: tuple[PlateRead, ...] = ()
+        """The plates in the frame that was analysed last, for the local page."""
+        self.analysed: Frame | None = None
+        """The frame that was analysed last."""
+        self._notices: asyncio.Queue[CameraChange] = asyncio.Queue()
+        self._captured = self._overwritten = 0
+        self._vision_failed_at_s: float | None = None
+
+    def configure(self, config: AgentConfig, camera: CameraConfig) -> None:
+        """Go on by a changed configuration; vehicles in sight are kept."""
+        self.camera = camera
+        self.capture.set_fps(camera.fps)
+        self.tracker.configure(tracking_settings(config, camera))
+
+    @property
+    def state(self) -> CameraState:
+        """What the camera is doing."""
+        return self.capture.state
+
+    async def run(self) -> None:
+        """Until the files end or `stop` is called: then open tracks become passages, and passages are recorded.
+
+        Cancelling ends it too, at once and without them.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            teller = tasks.create_task(self._tell(), name=f"tell {self.camera.id}")
+            sweeper = tasks.create_task(self._sweep(), name=f"sweep {self.camera.id}")
+            capturing = tasks.create_task(self.capture.run(), name=f"capture {self.camera.id}")
+            await self._analyse()
+            await capturing
+            sweeper.cancel()
+            await self._publish_finished()
+            await self._notices.join()
+            teller.cancel()
+
+    async def stop(self) -> None:
+        """End capturing; `run` then finishes by itself."""
+        await self.capture.stop()
+
+    # Frames
+
+    async def _analyse(self) -> None:
+        async for frame in self.capture.frames():
+            age_s = self._clock.now().seconds_since(frame.captured_at)
+            self._count_frames(age_s)
+            try:
+                reads = await self._plates.read(frame, self.camera.roi or ())
+            except VisionError as error:
+                await self._vision_failed(error)
+                continue
+            self._metrics.plates_read(self.camera.id, len(reads))
+            with self._metrics.timed(Stage.TRACK):
+                passages = self.tracker.update(frame, reads, self._clock.now())
+            self.analysed, self.reads = frame, reads
+            for passage in passages:
+                await self._publisher.publish(passage, self.camera)
+            self._explain(passages_made=bool(passages))
+
+    def _count_frames(self, age_s: float) -> None:
+        self._metrics.frame_analysed(self.camera.id, max(0.0, age_s))
+        counts = self.capture.statistics()
+        self._metrics.frames_captured(self.camera.id, counts.captured - self._captured)
+        self._metrics.frames_dropped(self.camera.id, counts.overwritten - self._overwritten)
+        self._metrics.stage(Stage.DECODE, counts.decode_ms)
+        self._captured, self._overwritten = counts.captured, counts.overwritten
+
+    async def _sweep(self) -> None:
+        """A live camera may fall silent with a vehicle in sight. Files always come to their end, and may lag behind."""
+        if not self.capture.info.live:
+            return
+        while True:
+            await self._clock.sleep(SWEEP_EVERY_S)
+            passages = self.tracker.close_stale(self._clock.now())
+            for passage in passages:
+                await self._publisher.publish(passage, self.camera)
+            self._explain(passages_made=bool(passages))
+
+    async def _publish_finished(self) -> None:
+        # A file's frames may carry times ahead of ours (played fast), and tracks must not end before they began.
+        now, newest = self._clock.now(), self.analysed
+        if newest is not None and newest.captured_at.monotonic_s > now.monotonic_s:
+            now = newest.captured_at
+        passages = self.tracker.finish(now)
+        for passage in passages:
+            await self._publisher.publish(passage, self.camera)
+        self._explain(passages_made=bool(passages))
+
+    def _explain(self, *, passages_made: bool) -> None:
+        """Nothing is held back without a trace in the log."""
+        for note in self.tracker.take_notes():
+            log.info(
+                "not reported",
+                camera=self.camera.id,
+                why=note.kind.value,
+                plate=note.text,
+                frames=note.frames,
+                track=note.track_id,
+            )
+        if passages_made:
+            self._on_published()
+
+    # Faults
+
+    async def _vision_failed(self, error: VisionError) -> None:
+        now_s = self._clock.now().monotonic_s
+        log.error("inference failed", camera=self.camera.id, error=error.message, hint=error.hint)
+        if self._vision_failed_at_s is not None and now_s - self._vision_failed_at_s < VISION_ERROR_EVERY_S:
+            return
+        self._vision_failed_at_s = now_s
+        await self._publisher.raise_error(
+            ErrorCode.PROCESSING_ERROR,
+            error.message,
+            severity=Severity.HIGH,
+            gate_id=self.camera.gate.id,
+            details={"cameraId": self.camera.id, "hint": error.hint or ""},
+        )
+
+    def _changed(self, change: CameraChange) -> None:
+        self._metrics.camera_state(self.camera.id, change.state)
+        log.info("camera", camera=self.camera.id, state=change.state.value, reason=change.reason)
+        recovered = change.previous is CameraState.LOST and change.state is CameraState.RUNNING
+        if change.state is CameraState.LOST or change.error is not None or recovered:
+            self._notices.put_nowait(change)
+        self._on_change()
+
+    def _file_broken(self, error: CaptureError) -> None:
+        log.warning("file passed over", camera=self.camera.id, error=error.message, hint=error.hint)
+
+    async def _tell(self) -> None:
+        """Camera changes are told in the order in which they came."""
+        while True:
+            change = await self._notices.get()
+            try:
+                await (self._recovered() if change.state is CameraState.RUNNING else self._lost(change))
+            finally:
+                self._notices.task_done()
+
+    async def _lost(self, change: CameraChange) -> None:
+        last = change.last_picture
+        await self._publisher.raise_error(
+            ErrorCode.CAMERA_DISCONNECTED,
+            f"{self.camera.name}: {change.reason}",
+            severity=Severity.HIGH,
+            gate_id=self.camera.gate.id,
+            details={
+                "cameraId": self.camera.id,
+                "lastResponse": isoformat_ms(last.wall) if last else None,
+                "hint": change.error.hint if change.error else None,
+            },
+        )
+
+    async def _recovered(self) -> None:
+        await self._publisher.raise_error(
+            ErrorCode.CAMERA_RECOVERED,
+            f"{self.camera.name}: pictures again",
+            severity=Severity.LOW,
+            gate_id=self.camera.gate.id,
+            details={"cameraId": self.camera.id},
+        )

@@ -1,0 +1,181 @@
+"""Decided passages and errors on their way into the outbox, and what became of them afterwards.
+
+Nothing is called recorded before `Outbox.record` has returned. What cannot be recorded is said aloud, in the log and on
+the local page, and never stops a camera.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import structlog
+
+from lpr.agent.evidence import plate_detected, plate_unreadable
+from lpr.config import AgentConfig, CameraConfig
+from lpr.domain.clock import Clock
+from lpr.domain.errors import ImageError, OutboxError
+from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, PlateDetected, Severity, StoredEvent
+from lpr.domain.passage import Passage, PassageOutcome
+from lpr.metrics import Metrics, Stage
+from lpr.outbox.base import Outbox, Ticket
+from lpr.wire import event_type
+
+PASSAGES_KEPT = 60
+"""Newest passages with their crops, for the local page."""
+
+log = structlog.get_logger("agent")
+
+
+class DeliveryState(StrEnum):
+    """How far a passage's event has come."""
+
+    WAITING = "waiting"
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    NOT_STORED = "not_stored"
+    """The queue could not take it: the log and the page are all there is of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPassage:
+    """A passage as the local page shows it."""
+
+    event: PlateDetected | ErrorRaised
+    passage: Passage
+    crop: Jpeg | None
+    event_id: str | None
+    state: DeliveryState
+
+
+class Publisher:
+    """Compresses the pictures, records the event, remembers the newest passages and where they are."""
+
+    def __init__(
+        self, outbox: Outbox, config: AgentConfig, *, link_up: Callable[[], bool], clock: Clock, metrics: Metrics
+    ) -> None:
+        self.config = config
+        self.processed_count = 0
+        """Vehicles whose plate was read and recorded, since the start."""
+        self.error_count = 0
+        """Errors recorded since the start."""
+        self._outbox, self._link_up, self._clock, self._metrics = outbox, link_up, clock, metrics
+        self._passages: OrderedDict[str, PublishedPassage] = OrderedDict()
+        self._outcomes: OrderedDict[str, DeliveryState] = OrderedDict()
+
+    @property
+    def passages(self) -> tuple[PublishedPassage, ...]:
+        """The newest passages, newest first."""
+        return tuple(reversed(self._passages.values()))
+
+    def passage_of(self, passage_id: str) -> PublishedPassage | None:
+        """One of the newest passages, or None."""
+        return self._passages.get(passage_id)
+
+    async def publish(self, passage: Passage, camera: CameraConfig) -> None:
+        """Record what became of a vehicle; returns after the commit, or after saying why there is none."""
+        with self._metrics.timed(Stage.ENCODE):
+            event = await self._event_of(passage, camera)
+        if event is None:
+            return
+        ticket = await self._record(event)
+        state = self._outcomes.get(ticket.event_id, DeliveryState.WAITING) if ticket else DeliveryState.NOT_STORED
+        self._remember(PublishedPassage(event, passage, event.plate_image, ticket.event_id if ticket else None, state))
+        self._metrics.passage(camera.id, passage.outcome)
+        if ticket is not None and passage.outcome is PassageOutcome.READ:
+            self.processed_count += 1
+        log.info(
+            "passage",
+            camera=camera.id,
+            outcome=passage.outcome.value,
+            plate=passage.plate.display,
+            confidence=round(passage.plate.confidence, 3),
+            action=passage.action.value,
+            frames=passage.frames_read,
+            sequence=ticket.sequence if ticket else None,
+        )
+
+    async def raise_error(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        severity: Severity,
+        gate_id: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record an error for the back-end, and log it."""
+        log.warning("error raised", code=code.value, message=message, gate=gate_id)
+        await self._record(
+            ErrorRaised(
+                occurred_at=self._clock.now(),
+                code=code,
+                message=message,
+                severity=severity,
+                gate_id=gate_id,
+                details=details or {},
+            )
+        )
+
+    def delivered(self, event_id: str) -> None:
+        """The back-end holds this event."""
+        self._set_state(event_id, DeliveryState.DELIVERED)
+
+    def rejected(self, event_id: str) -> None:
+        """The back-end will never take this event; it is among the dead letters."""
+        self._set_state(event_id, DeliveryState.REJECTED)
+
+    async def _event_of(self, passage: Passage, camera: CameraConfig) -> PlateDetected | ErrorRaised | None:
+        weather = self.config.weather.as_weather()
+        max_bytes = self.config.backend.max_message_bytes
+        try:
+            if passage.outcome is PassageOutcome.READ:
+                return await asyncio.to_thread(
+                    plate_detected, passage, camera, weather=weather, max_message_bytes=max_bytes
+                )
+            if not self.config.tracking.report_unreadable:
+                return None
+            return await asyncio.to_thread(plate_unreadable, passage, camera, max_message_bytes=max_bytes)
+        except ImageError as error:
+            # A plate that is cut to nothing at the frame's edge; its text has been logged by the tracker's caller.
+            await self.raise_error(
+                ErrorCode.PROCESSING_ERROR,
+                f"pictures of {passage.plate.display or 'a vehicle'} could not be compressed: {error.message}",
+                severity=Severity.HIGH,
+                gate_id=camera.gate.id,
+                details={"cameraId": camera.id, "licensePlate": passage.plate.display},
+            )
+            return None
+
+    async def _record(self, event: StoredEvent) -> Ticket | None:
+        try:
+            with self._metrics.timed(Stage.COMMIT):
+                ticket = await self._outbox.record(event, link_up=self._link_up())
+        except OutboxError as error:
+            log.critical(
+                "event could not be stored", event_type=event_type(event), error=error.message, hint=error.hint
+            )
+            return None
+        self._metrics.event_recorded(event_type(event))
+        if isinstance(event, ErrorRaised):
+            self.error_count += 1
+            self._metrics.error(event.code)
+        return ticket
+
+    def _remember(self, published: PublishedPassage) -> None:
+        self._passages[published.passage.passage_id] = published
+        while len(self._passages) > PASSAGES_KEPT:
+            self._passages.popitem(last=False)
+
+    def _set_state(self, event_id: str, state: DeliveryState) -> None:
+        # The answer may come before `record` has returned here: keep it for the passage that is about to be remembered.
+        self._outcomes[event_id] = state
+        while len(self._outcomes) > PASSAGES_KEPT:
+            self._outcomes.popitem(last=False)
+        for passage_id, published in self._passages.items():
+            if published.event_id == event_id:
+                self._passages[passage_id] = replace(published, state=state)
