@@ -1,0 +1,136 @@
+"""Which way a vehicle goes, from where its plate was.
+
+Towards the camera a plate grows and sinks in the picture; away from it, it shrinks and rises. Across a line it moves
+along the line's normal. What is measured is the difference between the first third of the way and the last, so a stop
+of ten minutes at the barrier neither adds nor hides anything.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from lpr.domain.geometry import Box, Point
+from lpr.domain.passage import Action, ActionRule
+from lpr.tracking.motion import JITTER, SIZE_JITTER
+from lpr.tracking.settings import Line, TrackingSettings, plate_size
+
+POSES_KEPT: Final = 48
+MIN_POSES: Final = 2
+CERTAIN: Final = 4.0
+"""Standard deviations of the detector's jitter that a movement must exceed."""
+MIN_GROWTH: Final = 0.06
+"""Natural logarithm; smaller changes of size are lens and slope."""
+MIN_STEP: Final = 0.6
+"""Plate sizes; smaller movements are wind in the pole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where the plate was in one frame: centre in pixels, logarithm of its size."""
+
+    x: float
+    y: float
+    log_size: float
+
+    @classmethod
+    def of(cls, box: Box) -> Pose:
+        """The pose of a plate in `box`."""
+        return cls(*box.centre, math.log(plate_size(box)))
+
+    def distance(self, other: Pose) -> float:
+        """To `other`, in the larger one's plate sizes."""
+        return math.hypot(self.x - other.x, self.y - other.y) / math.exp(max(self.log_size, other.log_size))
+
+
+class Way:
+    """The way of one plate through the picture, thinned so that it never takes more than `POSES_KEPT` places."""
+
+    def __init__(self) -> None:
+        self._poses: list[Pose] = []
+        self._stride = 1
+        self._seen = 0
+        self.travel = 0.0
+        self.growth = 0.0
+
+    def add(self, pose: Pose) -> None:
+        """The plate was here. A plate that is cut by the picture's edge should not be added: its centre lies."""
+        if self._poses:
+            # Travel is the farthest it has been from where it began: a shaking camera does not add up.
+            self.travel = max(self.travel, self._poses[0].distance(pose))
+            self.growth = max(self.growth, abs(pose.log_size - self._poses[0].log_size))
+        if self._seen % self._stride == 0:
+            self._poses.append(pose)
+        self._seen += 1
+        if len(self._poses) >= POSES_KEPT:
+            self._poses = self._poses[::2]
+            self._stride *= 2
+
+    def extend(self, later: Way) -> None:
+        """The same plate went on like this."""
+        for pose in later._poses:
+            self.add(pose)
+
+    @property
+    def first(self) -> Pose | None:
+        """Where it was first seen whole."""
+        return self._poses[0] if self._poses else None
+
+    def action(self, settings: TrackingSettings, width: int, height: int) -> Action | None:
+        """What the vehicle does at the gate; None while motion does not tell. `width` and `height` of the frame."""
+        if settings.action is not ActionRule.AUTO:
+            return Action(settings.action.value)
+        if len(self._poses) < MIN_POSES:
+            return None
+        first, last, doubt = self._ends()
+        if settings.line is not None:
+            return _across(first, last, doubt, settings.line, width, height)
+        return _nearer(first, last, doubt, settings.approach_is)
+
+    def _ends(self) -> tuple[Pose, Pose, float]:
+        """Mean of the first and of the last third, and the factor of their difference's standard deviation."""
+        third = max(1, len(self._poses) // 3)
+        return _mean(self._poses[:third]), _mean(self._poses[-third:]), math.sqrt(2 / third)
+
+
+def _mean(poses: list[Pose]) -> Pose:
+    count = len(poses)
+    return Pose(
+        sum(each.x for each in poses) / count,
+        sum(each.y for each in poses) / count,
+        sum(each.log_size for each in poses) / count,
+    )
+
+
+def _nearer(first: Pose, last: Pose, doubt: float, approach_is: Action) -> Action | None:
+    growth = last.log_size - first.log_size
+    drop = (last.y - first.y) / math.exp((first.log_size + last.log_size) / 2)
+    # Size and height are two measurements of one thing; each in its own standard deviations.
+    evidence = growth / (SIZE_JITTER * doubt) + drop / (JITTER * doubt)
+    if abs(evidence) < CERTAIN or (abs(growth) < MIN_GROWTH and abs(drop) < MIN_STEP):
+        return None
+    return approach_is if evidence > 0 else _opposite(approach_is)
+
+
+def _across(first: Pose, last: Pose, doubt: float, line: Line, width: int, height: int) -> Action | None:
+    start, end = _pixels(line.start, width, height), _pixels(line.end, width, height)
+    along_x, along_y = end[0] - start[0], end[1] - start[1]
+    length = math.hypot(along_x, along_y) or 1.0
+
+    def side(pose: Pose) -> float:
+        # Positive to the right hand of one who looks from start to end (y grows down).
+        return (along_x * (pose.y - start[1]) - along_y * (pose.x - start[0])) / length
+
+    step = (side(last) - side(first)) / math.exp((first.log_size + last.log_size) / 2)
+    if abs(step) < max(MIN_STEP, CERTAIN * JITTER * doubt):
+        return None
+    return Action.ENTRY if step > 0 else Action.EXIT
+
+
+def _pixels(point: Point, width: int, height: int) -> Point:
+    return (point[0] * width, point[1] * height)
+
+
+def _opposite(action: Action) -> Action:
+    return Action.EXIT if action is Action.ENTRY else Action.ENTRY

@@ -1,0 +1,94 @@
+"""The same plate again at the same gate: one passage, unless it went the other way.
+
+One guard a gate, not a camera: a gate may be watched from two sides. Only *equal* texts are repeats. Plates of
+different vehicles are near each other (59-X1 123.45, 59-X1 123.54): a guard that merges what looks alike swallows
+vehicles.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from lpr.domain.clock import Instant
+from lpr.domain.passage import Action
+
+MAX_PLATES: Final = 2000
+"""Plates remembered at most; the least recently seen is forgotten first."""
+
+
+class Verdict(StrEnum):
+    """What the guard says about a plate that is about to be reported."""
+
+    NEW = "new"
+    REPEAT = "repeat"
+    UNCERTAIN = "uncertain"
+    """It is a repeat unless it turns out to move the other way."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    last_seen: Instant
+    action: Action
+
+
+class RepeatGuard:
+    """What passed one gate in the last `repeat_after_s` seconds. Shared by the trackers of the gate's cameras."""
+
+    def __init__(self, repeat_after_s: float = 60.0) -> None:
+        self.repeat_after_s = repeat_after_s
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def verdict(self, text: str, action: Action | None, at: Instant) -> Verdict:
+        """Whether `text` passed here just now; `action` is None while motion does not tell."""
+        seen = self._seen.get(text)
+        if seen is None or at.seconds_since(seen.last_seen) > self.repeat_after_s:
+            return Verdict.NEW
+        if action is None:
+            return Verdict.UNCERTAIN
+        return Verdict.REPEAT if action is seen.action else Verdict.NEW
+
+    def reported(self, text: str, action: Action, at: Instant) -> None:
+        """`text` was handed on as a passage."""
+        self._seen[text] = _Seen(at, action)
+        self._seen.move_to_end(text)
+        self._forget(at)
+
+    def refresh(self, text: str, at: Instant) -> None:
+        """`text` is still in sight: the time until it counts as new begins again."""
+        seen = self._seen.get(text)
+        if seen is not None and at.monotonic_s > seen.last_seen.monotonic_s:
+            seen.last_seen = at
+            self._seen.move_to_end(text)
+
+    def _forget(self, now: Instant) -> None:
+        while self._seen:
+            oldest = next(iter(self._seen.values()))
+            if len(self._seen) <= MAX_PLATES and now.seconds_since(oldest.last_seen) <= self.repeat_after_s:
+                break
+            self._seen.popitem(last=False)
+
+    def state(self) -> list[dict[str, Any]]:
+        """What must outlive a restart, as JSON values."""
+        return [
+            {"text": text, "lastSeen": seen.last_seen.wall.isoformat(), "action": seen.action.value}
+            for text, seen in self._seen.items()
+        ]
+
+    def restore(self, state: list[dict[str, Any]], now: Instant) -> None:
+        """Take up what `state()` of an earlier run gave; entries that make no sense or lie ahead are left out."""
+        for entry in state:
+            try:
+                wall = datetime.fromisoformat(str(entry["lastSeen"]))
+                text, action = str(entry["text"]), Action(entry["action"])
+                age_s = (now.wall - wall) / timedelta(seconds=1)
+            except (KeyError, TypeError, ValueError):
+                continue
+            if 0 <= age_s <= self.repeat_after_s:
+                self._seen[text] = _Seen(now.plus(-age_s), action)

@@ -1,0 +1,223 @@
+"""What one plate has shown so far: its vote, its way, its best picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from lpr.domain.frame import Frame
+from lpr.domain.geometry import Box
+from lpr.domain.plate import PlateColour, PlateRead, PlateText
+from lpr.tracking.direction import Pose, Way
+from lpr.tracking.settings import Decide, TrackingSettings, plate_size
+from lpr.tracking.vote import Spelling, TextVote
+
+NEW_LOOK_STEP: Final = 0.5
+"""Plate sizes of movement after which a plate's mistakes are taken to be others."""
+NEW_LOOK_GROWTH: Final = 0.08
+FULL_CHARACTER_PX: Final = 12.0
+"""Characters of this height and more are read as well as any."""
+ONE_ROW_CHARACTER: Final = 0.75
+TWO_ROWS_CHARACTER: Final = 0.38
+"""Height of a character, as a share of the plate's."""
+EDGE_PX: Final = 2.0
+EDGE_SHARE: Final = 0.05
+"""A box nearer to the edge than this share of its width may be cut there."""
+STEADY_RATIO: Final = 0.15
+"""Width by height may change by so much (natural logarithm) between two frames; more, and the plate is coming out from
+behind something."""
+SHORT_NUMBER: Final = 4
+"""Plates with so few digits are issued no more; a five-digit plate cut at its end looks the same."""
+INVALID_EXTRA_FRAMES: Final = 4
+"""Outside the grammar there is mostly a part of a plate: wait for the rest of it, and `invalid_wait_s` at least."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """One frame's sight of the plate, kept as the picture to send."""
+
+    frame: Frame
+    read: PlateRead
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One read, prepared for tracking: its spelling, how much its vote counts (0: not at all), whether it is whole."""
+
+    frame: Frame
+    read: PlateRead
+    spelling: Spelling
+    weight: float
+    whole: bool
+
+
+def prepare(frame: Frame, read: PlateRead, bounds: Box, sharpness_reference: float) -> Look:
+    """Judge one read. `bounds` is the part of the frame that is analysed, in pixels: plates are cut at its edges.
+
+    `sharpness_reference` is the camera's usual sharpness; the absolute scale depends on lens, light and noise.
+    """
+    whole = not touches_edge(read.box, bounds)
+    weight = _vote_weight(read, sharpness_reference) if whole else 0.0
+    return Look(frame, read, Spelling.of_frame(read.probabilities), weight, whole)
+
+
+def touches_edge(box: Box, bounds: Box) -> bool:
+    """Whether `box` reaches the edge of `bounds`, where what is left of a plate may read as another plate."""
+    margin = max(EDGE_PX, EDGE_SHARE * box.width)
+    return (
+        box.x < bounds.x + margin
+        or box.y < bounds.y + margin
+        or box.right > bounds.right - margin
+        or box.bottom > bounds.bottom - margin
+    )
+
+
+def _vote_weight(read: PlateRead, sharpness_reference: float) -> float:
+    share = ONE_ROW_CHARACTER + read.rows_probability * (TWO_ROWS_CHARACTER - ONE_ROW_CHARACTER)
+    size = min(1.0, max(0.15, share * read.box.height / FULL_CHARACTER_PX))
+    sharp = min(1.0, max(0.3, read.sharpness / sharpness_reference)) if sharpness_reference > 0 else 1.0
+    return min(1.0, max(0.0, read.readable)) * size * sharp
+
+
+def view_score(look: Look) -> float:
+    """How good a picture is for people: large, sharp, whole, and read with confidence."""
+    read = look.read
+    return (
+        math.log(plate_size(read.box))
+        + 0.7 * math.log(1.0 + max(0.0, read.sharpness))
+        + 2.0 * math.log(max(0.05, read.readable))
+        + 0.5 * math.log(max(0.05, read.plate.confidence))
+        - (0.0 if look.whole else 3.0)
+    )
+
+
+class Sighting:
+    """All that is known of one plate in sight. Takes the same memory after ten minutes as after ten frames."""
+
+    def __init__(self, decide: Decide, first: Look) -> None:
+        self.vote = TextVote(decide)
+        self.way = Way()
+        self.frames = 0
+        self.voted = 0
+        self.first_seen = first.frame.captured_at
+        self.last_seen = first.frame.captured_at
+        self.first_box = first.read.box
+        self.last_box = first.read.box
+        self.best: View | None = None
+        self.widest_px = 0.0
+        self.detection_sum = 0.0
+        self._colours: dict[PlateColour, float] = {}
+        self._look_pose: Pose | None = None
+        self._ratio: float | None = None
+        self._steady = False
+        self.add(first)
+
+    def add(self, look: Look) -> None:
+        """Let one more read of this plate count."""
+        read, pose = look.read, Pose.of(look.read.box)
+        self.frames += 1
+        self.detection_sum += read.detection_confidence
+        self.last_seen = look.frame.captured_at
+        self.last_box = read.box
+        if look.whole:
+            self.way.add(pose)
+        if look.weight > 0:
+            self._vote(look, pose)
+        self._keep_best(look)
+
+    def _vote(self, look: Look, pose: Pose) -> None:
+        read = look.read
+        new_look = self._look_pose is None or (
+            self._look_pose.distance(pose) > NEW_LOOK_STEP
+            or abs(self._look_pose.log_size - pose.log_size) > NEW_LOOK_GROWTH
+        )
+        if new_look:
+            self._look_pose = pose
+        self.vote.add(look.spelling, read.rows_probability, read.plate.text, look.weight, new_look)
+        self.voted += 1
+        self.widest_px = max(self.widest_px, read.box.width)
+        self._colours[read.colour] = self._colours.get(read.colour, 0.0) + look.weight
+        ratio = math.log(max(1.0, read.box.width) / max(1.0, read.box.height))
+        self._steady = self._ratio is not None and abs(ratio - self._ratio) <= STEADY_RATIO
+        self._ratio = ratio
+
+    def _keep_best(self, look: Look) -> None:
+        score = view_score(look)
+        if self.best is None or score > self.best.score:
+            self.best = View(look.frame, look.read, score)
+
+    def drop_picture(self) -> None:
+        """Let go of the frame: the passage has been handed on and needs no other."""
+        self.best = None
+
+    def absorb(self, other: Sighting) -> None:
+        """What `other` showed was this plate too."""
+        self.vote.absorb(other.vote)
+        self.frames += other.frames
+        self.voted += other.voted
+        self.detection_sum += other.detection_sum
+        self.widest_px = max(self.widest_px, other.widest_px)
+        if other.first_seen.monotonic_s < self.first_seen.monotonic_s:
+            self.first_seen, self.first_box = other.first_seen, other.first_box
+            other.way.extend(self.way)
+            self.way = other.way
+        else:
+            self.last_seen, self.last_box = other.last_seen, other.last_box
+            self.way.extend(other.way)
+        for colour, weight in other._colours.items():
+            self._colours[colour] = self._colours.get(colour, 0.0) + weight
+        if other.best is not None and (self.best is None or other.best.score > self.best.score):
+            self.best = other.best
+
+    @property
+    def colour(self) -> PlateColour:
+        """The colour that most of the weight saw."""
+        return max(self._colours, key=lambda each: self._colours[each]) if self._colours else PlateColour.OTHER
+
+    @property
+    def detection_confidence(self) -> float:
+        """Mean over the frames, 0..1."""
+        return self.detection_sum / self.frames
+
+    @property
+    def moved(self) -> bool:
+        """Whether it has been anywhere else than where it began."""
+        return self.way.travel >= 1.0 or self.way.growth >= 0.2
+
+    def settled(self, settings: TrackingSettings) -> PlateText | None:
+        """The voted text where the vote is settled while the plate is still in sight, else None."""
+        if self.voted < settings.min_frames or not self._steady or self.widest_px < settings.min_width_px:
+            return None
+        text = self.vote.decision()
+        if not text.valid and self.last_seen.seconds_since(self.first_seen) < settings.invalid_wait_s:
+            return None
+        frames = settings.min_frames + (not text.valid) * INVALID_EXTRA_FRAMES + _short(text.text)
+        share, count = self.vote.agreement(text.text)
+        if count < frames or share < settings.min_agreement:
+            return None
+        return text if _sure(text, settings) else None
+
+    def final(self, settings: TrackingSettings) -> PlateText | None:
+        """The voted text where it is good enough now that no further frame will come, else None."""
+        if self.voted == 0 or self.widest_px < settings.min_width_px:
+            return None
+        text = self.vote.decision()
+        if not _sure(text, settings) or not text.text:
+            return None
+        if self.voted == 1 and (text.confidence < settings.single_frame_confidence or not text.valid):
+            return None
+        # Nobody has read it like this by himself: a vote of few frames could be a mixture of two plates.
+        _, count = self.vote.agreement(text.text)
+        return text if count or self.voted >= 2 * settings.min_frames else None
+
+
+def _sure(text: PlateText, settings: TrackingSettings) -> bool:
+    weakest = min(text.character_confidences, default=0.0)
+    margin = math.log(max(1e-9, weakest) / max(1e-9, 1 - weakest))
+    return text.confidence >= settings.min_confidence and margin >= settings.min_margin
+
+
+def _short(text: str) -> bool:
+    return len(text) - len(text.rstrip("0123456789")) <= SHORT_NUMBER

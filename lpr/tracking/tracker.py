@@ -1,0 +1,526 @@
+"""`PassageTracker`: reads of one camera in, passages out, each vehicle once."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from lpr.domain.clock import Instant
+from lpr.domain.frame import Frame
+from lpr.domain.geometry import Box, point_in_polygon
+from lpr.domain.passage import Action, Passage, PassageOutcome
+from lpr.domain.plate import PlateRead, PlateText
+from lpr.tracking.assignment import best_assignment
+from lpr.tracking.motion import Motion
+from lpr.tracking.repeat import RepeatGuard, Verdict
+from lpr.tracking.settings import Decide, EmitRule, TrackingSettings
+from lpr.tracking.sighting import Look, Sighting, prepare
+from lpr.tracking.standing import StandingMemory
+from lpr.tracking.track import Challenge, Fate, Track
+from lpr.tracking.trail import Trail
+from lpr.tracking.vote import conflict
+
+TEXT_DOUBT: Final = -6.0
+"""Contradicting text counts against a match no more than this: motion decides, text is a witness among others."""
+TEXT_SUPPORT: Final = 2.0
+"""And agreeing text for it no more than this: neighbours in a row of motorbikes have texts nearly alike."""
+GAP_FRAMES: Final = 3
+"""A track outlives this many missed frames even where `max_gap_s` is shorter."""
+SAME_READ_IOU: Final = 0.5
+COVERED: Final = 0.8
+"""A box that lies within another by this share is a part of the same plate (one row of two)."""
+CANDIDATE_AFTER_S: Final = 30.0
+"""Text that rests for so long is remembered as a candidate for a standing text."""
+SHARPNESS_MEMORY: Final = 0.02
+RECENT_KEPT: Final = 32
+WAITING_KEPT: Final = 8
+"""Unread vehicles that wait for an explanation; each holds a frame."""
+NOTES_KEPT: Final = 256
+UNREADABLE_DETECTION: Final = 0.5
+"""Mean detection confidence below which an unread track is taken for a false alarm."""
+OUTSIDE_GAP_S: Final = 0.6
+"""A track that was expected to have left the picture is closed after so long."""
+
+
+class NoteKind(StrEnum):
+    """Why something was not reported, or a track was cut."""
+
+    REPEAT = "repeat"
+    STANDING = "standing"
+    FLICKER = "flicker"
+    FRAGMENT = "fragment"
+    SPLIT = "split"
+    TRACK_LIMIT = "track_limit"
+    LATE_FRAME = "late_frame"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that ended in no event, for the log: nothing is held back without a trace."""
+
+    kind: NoteKind
+    at: Instant
+    track_id: int | None
+    text: str
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrackView:
+    """One track as the local page draws it: box in frame pixels, text so far, whether it was handed on."""
+
+    track_id: int
+    box: Box
+    text: str
+    confidence: float
+    frames: int
+    first_seen: Instant
+    last_seen: Instant
+    reported: bool
+    standing: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A vehicle that has gone unread and may yet turn out to be a piece of another's way."""
+
+    track: Track
+    closed_at: Instant
+
+
+def new_passage_id() -> str:
+    """A random UUID."""
+    return str(uuid.uuid4())
+
+
+class PassageTracker:
+    """Follows the plates that one camera sees, and hands on each vehicle once.
+
+    Pure: what time it is comes with the frames, nothing is read or written, nothing waits. Not safe for use by two
+    threads at once. `guard` is shared by all cameras of a gate; `decide` turns voted probabilities into a text;
+    `new_id` makes passage ids.
+    """
+
+    def __init__(
+        self,
+        settings: TrackingSettings,
+        guard: RepeatGuard,
+        decide: Decide,
+        *,
+        standing: StandingMemory | None = None,
+        new_id: Callable[[], str] = new_passage_id,
+    ) -> None:
+        self._settings = settings
+        self._guard = guard
+        self._decide = decide
+        self._new_id = new_id
+        self.standing = standing or StandingMemory(settings.standing_after_s, settings.standing_forget_s)
+        self._tracks: list[Track] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._recent: deque[Trail] = deque(maxlen=RECENT_KEPT)
+        self._notes: deque[Note] = deque(maxlen=NOTES_KEPT)
+        self._next_id = 1
+        self._newest: Instant | None = None
+        self._interval_s = 0.0
+        self._sharpness = 0.0
+        self._frame_size = (0, 0)
+
+    @property
+    def settings(self) -> TrackingSettings:
+        """The rules in force."""
+        return self._settings
+
+    def configure(self, settings: TrackingSettings) -> None:
+        """Go on by other rules; vehicles in sight are kept."""
+        self._settings = settings
+        self.standing.after_s, self.standing.forget_s = settings.standing_after_s, settings.standing_forget_s
+
+    @property
+    def tracks(self) -> tuple[TrackView, ...]:
+        """What is in sight, for the local page."""
+        return tuple(_view(track) for track in self._tracks)
+
+    def take_notes(self) -> tuple[Note, ...]:
+        """What was held back since the last call, oldest first (the newest `NOTES_KEPT`)."""
+        notes = tuple(self._notes)
+        self._notes.clear()
+        return notes
+
+    def update(self, frame: Frame, reads: Sequence[PlateRead], now: Instant | None = None) -> tuple[Passage, ...]:
+        """Take one frame's reads, none included, and return the passages that it decides, in order.
+
+        Frames come in the order of their capture; one that is older than the newest is noted and left out. `now` is
+        when this is called, for `decided_at`; the frame's own time where it is not given.
+        """
+        at = frame.captured_at
+        if self._newest is not None and at.monotonic_s < self._newest.monotonic_s:
+            self._note(NoteKind.LATE_FRAME, at, None, "", len(reads))
+            return ()
+        self._keep_time(frame)
+        looks = self._prepare(frame, reads)
+        seen = self._associate(looks, at)
+        passages = self._resolve_challenges(seen, now or at)
+        for track in self._tracks:
+            if track.last_seen.monotonic_s == at.monotonic_s:
+                passages += self._consider(track, now or at)
+        passages += self._close(at, now or at)
+        return tuple(passages)
+
+    def close_stale(self, now: Instant) -> tuple[Passage, ...]:
+        """Close what has not been seen for too long; for when no frames come (a lost camera, an idle scene)."""
+        return tuple(self._close(now, now))
+
+    def finish(self, now: Instant) -> tuple[Passage, ...]:
+        """The camera has stopped: everything in sight becomes a passage, or is let go with a note."""
+        passages: list[Passage] = []
+        for track in sorted(self._tracks, key=lambda each: each.incumbent.first_seen.monotonic_s):
+            passages += self._end(track, now)
+        self._tracks.clear()
+        passages += self._release(now, everything=True)
+        return tuple(passages)
+
+    # What a frame shows
+
+    def _keep_time(self, frame: Frame) -> None:
+        if self._newest is not None:
+            step = frame.captured_at.seconds_since(self._newest)
+            self._interval_s = step if self._interval_s == 0 else self._interval_s + 0.1 * (step - self._interval_s)
+        self._newest = frame.captured_at
+        self._frame_size = (frame.width, frame.height)
+
+    def _prepare(self, frame: Frame, reads: Sequence[PlateRead]) -> list[Look]:
+        bounds = self._bounds(frame)
+        looks = [
+            prepare(frame, read, bounds, self._sharpness) for read in _distinct(reads) if self._in_roi(read.box, frame)
+        ]
+        for look in looks:
+            if look.weight > 0:
+                gain = SHARPNESS_MEMORY if self._sharpness else 1.0
+                self._sharpness += gain * (look.read.sharpness - self._sharpness)
+        return looks
+
+    def _bounds(self, frame: Frame) -> Box:
+        """The part of the frame that is analysed: the upright rectangle around the region of interest."""
+        roi = self._settings.roi
+        if not roi:
+            return Box(0, 0, frame.width, frame.height)
+        xs, ys = [x * frame.width for x, _ in roi], [y * frame.height for _, y in roi]
+        return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)).clipped(frame.width, frame.height)
+
+    def _in_roi(self, box: Box, frame: Frame) -> bool:
+        x, y = box.centre
+        return not self._settings.roi or point_in_polygon((x / frame.width, y / frame.height), self._settings.roi)
+
+    # Which read is whose
+
+    def _associate(self, looks: list[Look], at: Instant) -> list[Track]:
+        area = float(self._frame_size[0] * self._frame_size[1])
+        scores: dict[tuple[int, int], float] = {}
+        for row, track in enumerate(self._tracks):
+            expected = track.motion.predict(at.monotonic_s)
+            for column, look in enumerate(looks):
+                motion = expected.evidence(look.read.box, area)
+                if motion is not None:
+                    scores[row, column] = motion + _text_evidence(track, look)
+        pairs = best_assignment(scores)
+        for row, column in pairs:
+            self._tracks[row].see(looks[column], self._decide)
+        seen = [self._tracks[row] for row, _ in pairs]
+        taken = {column for _, column in pairs}
+        fresh = [self._open(look) for column, look in enumerate(looks) if column not in taken]
+        return seen + fresh
+
+    def _open(self, look: Look) -> Track:
+        at = look.frame.captured_at
+        track = Track(self._new_track_id(), Motion(look.read.box, at.monotonic_s), Sighting(self._decide, look))
+        self._tracks.append(track)
+        return track
+
+    def _new_track_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _resolve_challenges(self, seen: list[Track], now: Instant) -> list[Passage]:
+        passages: list[Passage] = []
+        for track in seen:
+            challenge = track.challenge(self._settings)
+            if challenge is Challenge.SAME_PLATE:
+                track.take_over()
+            elif challenge is Challenge.OTHER_PLATE:
+                self._note_track(NoteKind.SPLIT, track, now)
+                after = track.split(self._new_track_id())
+                self._tracks[self._tracks.index(track)] = after
+                passages += self._end(track, now)
+        return passages
+
+    # What becomes of a track
+
+    def _consider(self, track: Track, now: Instant) -> list[Passage]:
+        """Hand on the track's passage where its time has come."""
+        self._watch_standing(track, now)
+        if track.fate is not Fate.OPEN:
+            if track.reported is not None:
+                self._guard.refresh(track.reported.text, track.incumbent.last_seen)
+            return []
+        if self._settings.emit is EmitRule.FINAL or (track.held_standing and not track.incumbent.moved):
+            return []
+        # A doubt that has begun is waited out: the text is not settled while a challenger stands.
+        text = track.incumbent.settled(self._settings) if track.challenger is None else None
+        return [] if text is None else self._hand_on(track, text, now, last_word=False)
+
+    def _watch_standing(self, track: Track, now: Instant) -> None:
+        text = track.reported
+        if text is None:
+            return
+        if track.rested_s(now) >= CANDIDATE_AFTER_S:
+            self.standing.observe(text.text, text.display, track.box, track.rest_since, track.last_seen)
+        elif not self.standing.explains(text.text, track.box, now) and track.incumbent.moved:
+            self.standing.moved(text.text)
+
+    def _hand_on(self, track: Track, text: PlateText, now: Instant, last_word: bool) -> list[Passage]:
+        """Report `text`, unless it was reported, belongs to the scene, or its direction is still to come."""
+        sighting, settings = track.incumbent, self._settings
+        track.settled_at = track.settled_at or sighting.last_seen
+        if self._belongs_to_scene(track, text, now):
+            return []
+        if not text.valid and not sighting.moved:
+            # What is no plate and never moves is writing on a wall.
+            return []
+        action = sighting.way.action(settings, *self._frame_size)
+        waited_s = sighting.last_seen.seconds_since(track.settled_at)
+        if action is None and not last_word and waited_s < settings.direction_wait_s:
+            return []
+        verdict = self._guard.verdict(text.text, action, sighting.last_seen)
+        if verdict is Verdict.UNCERTAIN and not last_word:
+            return []
+        if verdict is not Verdict.NEW:
+            self._guard.refresh(text.text, sighting.last_seen)
+            return self._withhold(track, text, NoteKind.REPEAT, now)
+        if self._is_fragment(Trail.of(sighting), track):
+            return self._withhold(track, text, NoteKind.FRAGMENT, now)
+        passage = self._passage(track, text, PassageOutcome.READ, action, now)
+        self._guard.reported(text.text, passage.action, sighting.last_seen)
+        track.fate, track.reported, track.passage_id = Fate.REPORTED, text, passage.passage_id
+        sighting.drop_picture()
+        return [passage]
+
+    def _withhold(self, track: Track, text: PlateText, why: NoteKind, now: Instant) -> list[Passage]:
+        track.fate, track.reported = Fate.REPEATED, text
+        track.incumbent.drop_picture()
+        self._note_track(why, track, now)
+        return []
+
+    def _belongs_to_scene(self, track: Track, text: PlateText, now: Instant) -> bool:
+        if not self.standing.explains(text.text, track.box, now):
+            if track.held_standing or track.incumbent.moved:
+                self.standing.moved(text.text)
+            track.held_standing = False
+            return False
+        if track.incumbent.moved:
+            self.standing.moved(text.text)
+            return False
+        self.standing.observe(text.text, text.display, track.box, track.rest_since, track.last_seen)
+        if not track.held_standing:
+            track.held_standing = True
+            self._note_track(NoteKind.STANDING, track, now)
+        return True
+
+    def _is_fragment(self, trail: Trail, but: Track) -> bool:
+        """Whether `trail` is a piece of the way of a vehicle that has been reported."""
+        reported = [
+            Trail.of(track.incumbent) for track in self._tracks if track is not but and track.fate is not Fate.OPEN
+        ]
+        return any(trail.continues(other) for other in (*reported, *self._recent))
+
+    def _passage(
+        self, track: Track, text: PlateText, outcome: PassageOutcome, action: Action | None, now: Instant
+    ) -> Passage:
+        sighting = track.incumbent
+        if sighting.best is None:
+            raise AssertionError("A track keeps its best picture until it is handed on.")
+        return Passage(
+            passage_id=self._new_id(),
+            camera_id=self._settings.camera_id,
+            outcome=outcome,
+            plate=text,
+            colour=sighting.colour,
+            vehicle_type=text.vehicle_type,
+            action=action or self._settings.default_action,
+            best_frame=sighting.best.frame,
+            best_read=sighting.best.read,
+            first_seen=sighting.first_seen,
+            last_seen=sighting.last_seen,
+            decided_at=now,
+            frames_read=max(1, sighting.voted),
+        )
+
+    # How a track ends
+
+    def _close(self, at: Instant, now: Instant) -> list[Passage]:
+        passages: list[Passage] = []
+        gone = [track for track in self._tracks if self._is_gone(track, at)]
+        kept = [track for track in self._tracks if track not in gone]
+        if len(kept) > self._settings.max_tracks:
+            kept.sort(key=lambda each: (each.last_seen.monotonic_s, each.incumbent.frames))
+            excess = kept[: len(kept) - self._settings.max_tracks]
+            for track in excess:
+                self._note_track(NoteKind.TRACK_LIMIT, track, now)
+            gone, kept = gone + excess, kept[len(excess) :]
+        self._tracks = kept
+        for track in sorted(gone, key=lambda each: each.last_seen.monotonic_s):
+            passages += self._end(track, now)
+        return passages + self._release(at, everything=False)
+
+    def _is_gone(self, track: Track, at: Instant) -> bool:
+        unseen_s = at.seconds_since(track.last_seen)
+        patience_s = GAP_FRAMES * self._interval_s
+        if unseen_s > max(self._settings.max_gap_s, patience_s):
+            return True
+        if unseen_s <= max(OUTSIDE_GAP_S, patience_s):
+            return False
+        expected = track.motion.predict(at.monotonic_s)
+        width, height = self._frame_size
+        margin = expected.size
+        return not (-margin <= expected.x <= width + margin and -margin <= expected.y <= height + margin)
+
+    def _end(self, track: Track, now: Instant) -> list[Passage]:
+        """The track will not be seen again: its last word."""
+        passages: list[Passage] = []
+        if track.challenger is not None:
+            passages += self._end_challenge(track, now)
+        if track.fate is Fate.OPEN and not (track.held_standing and not track.incumbent.moved):
+            passages += self._last_word(track, now)
+        if track.fate is not Fate.OPEN:
+            self._recent.append(Trail.of(track.incumbent))
+            self._forget_waiting(self._recent[-1])
+        return passages
+
+    def _end_challenge(self, track: Track, now: Instant) -> list[Passage]:
+        """A challenger that stands at the end: a vehicle of its own where its vote is as good as any, else noise."""
+        challenger = track.challenger
+        text = None if challenger is None else challenger.final(self._settings)
+        if challenger is None or text is None:
+            track.challenger = None
+            return []
+        _, count = challenger.vote.agreement(text.text)
+        if Trail.of(challenger).continues(Trail.of(track.incumbent)) or count < self._settings.min_frames:
+            if track.fate is Fate.OPEN and challenger.vote.weight > track.incumbent.vote.weight:
+                track.take_over()
+            track.challenger = None
+            return []
+        after = track.split(self._new_track_id())
+        self._note_track(NoteKind.SPLIT, track, now)
+        return self._last_word(track, now) + self._end(after, now) if track.fate is Fate.OPEN else self._end(after, now)
+
+    def _last_word(self, track: Track, now: Instant) -> list[Passage]:
+        text = track.incumbent.final(self._settings)
+        if text is not None:
+            return self._hand_on(track, text, now, last_word=True)
+        if self._was_vehicle(track):
+            self._waiting.append(_Waiting(track, track.last_seen))
+            return (
+                self._report_unreadable(self._waiting.popleft().track, now) if len(self._waiting) > WAITING_KEPT else []
+            )
+        self._note_track(NoteKind.FLICKER, track, now)
+        return []
+
+    def _was_vehicle(self, track: Track) -> bool:
+        sighting, settings = track.incumbent, self._settings
+        return (
+            sighting.frames >= settings.unreadable_min_frames
+            and sighting.last_seen.seconds_since(sighting.first_seen) >= settings.unreadable_min_s
+            and sighting.moved
+            and sighting.detection_confidence >= UNREADABLE_DETECTION
+            and sighting.last_box.width >= settings.min_width_px
+        )
+
+    def _release(self, at: Instant, everything: bool) -> list[Passage]:
+        """Report the unread vehicles that nothing has explained in time."""
+        passages: list[Passage] = []
+        while self._waiting:
+            oldest = self._waiting[0]
+            if not everything and at.seconds_since(oldest.closed_at) < self._settings.unreadable_hold_s:
+                break
+            self._waiting.popleft()
+            passages += self._report_unreadable(oldest.track, at)
+        return passages
+
+    def _report_unreadable(self, track: Track, now: Instant) -> list[Passage]:
+        if self._is_fragment(Trail.of(track.incumbent), track):
+            self._note_track(NoteKind.FRAGMENT, track, now)
+            return []
+        text = track.text() or self._decide_nothing(track)
+        action = track.incumbent.way.action(self._settings, *self._frame_size)
+        return [self._passage(track, text, PassageOutcome.UNREADABLE, action, now)]
+
+    def _decide_nothing(self, track: Track) -> PlateText:
+        """No frame could vote: the best picture's own guess."""
+        if track.incumbent.best is None:
+            raise AssertionError("A track keeps its best picture until it is handed on.")
+        return replace(track.incumbent.best.read.plate, confidence=0.0)
+
+    def _forget_waiting(self, trail: Trail) -> None:
+        """A reported vehicle explains what was left unread on its way."""
+        for waiting in list(self._waiting):
+            if Trail.of(waiting.track.incumbent).continues(trail):
+                self._waiting.remove(waiting)
+                self._note_track(NoteKind.FRAGMENT, waiting.track, trail.last_seen)
+
+    # Notes
+
+    def _note_track(self, kind: NoteKind, track: Track, at: Instant) -> None:
+        text = track.text()
+        self._note(kind, at, track.track_id, "" if text is None else text.text, track.incumbent.frames)
+
+    def _note(self, kind: NoteKind, at: Instant, track_id: int | None, text: str, frames: int) -> None:
+        self._notes.append(Note(kind, at, track_id, text, frames))
+
+
+def _text_evidence(track: Track, look: Look) -> float:
+    """What the text says for or against a match, between TEXT_DOUBT and TEXT_SUPPORT."""
+    if look.weight <= 0 or track.incumbent.vote.weight <= 0:
+        return 0.0
+    plates = [track.incumbent] if track.challenger is None else [track.incumbent, track.challenger]
+    against = max(conflict(each.vote.spelling(), look.spelling) for each in plates if each.vote.weight > 0)
+    # No contradiction at all is full support; each natural logarithm of doubt takes one away.
+    return max(TEXT_DOUBT, min(TEXT_SUPPORT, TEXT_SUPPORT + against))
+
+
+def _distinct(reads: Sequence[PlateRead]) -> list[PlateRead]:
+    """`reads` without second boxes of one plate: the surer (or, one within the other, the larger) stays."""
+    kept: list[PlateRead] = []
+    for read in sorted(reads, key=lambda each: (each.detection_confidence, each.box.area), reverse=True):
+        rivals = [other for other in kept if _same_plate(read.box, other.box)]
+        if not rivals:
+            kept.append(read)
+        elif len(rivals) == 1 and read.box.area > 1.5 * rivals[0].box.area:
+            kept[kept.index(rivals[0])] = read
+    return kept
+
+
+def _same_plate(one: Box, other: Box) -> bool:
+    smaller, larger = sorted((one, other), key=lambda box: box.area)
+    width = min(smaller.right, larger.right) - max(smaller.x, larger.x)
+    height = min(smaller.bottom, larger.bottom) - max(smaller.y, larger.y)
+    covered = max(0.0, width) * max(0.0, height) / max(1.0, smaller.area)
+    return covered >= COVERED or one.iou(other) >= SAME_READ_IOU
+
+
+def _view(track: Track) -> TrackView:
+    text = track.text()
+    sighting = track.incumbent
+    return TrackView(
+        track_id=track.track_id,
+        box=track.box,
+        text="" if text is None else text.display,
+        confidence=0.0 if text is None else text.confidence,
+        frames=sighting.frames,
+        first_seen=sighting.first_seen,
+        last_seen=track.last_seen,
+        reported=track.fate is not Fate.OPEN,
+        standing=track.held_standing,
+    )

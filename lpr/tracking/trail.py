@@ -1,0 +1,71 @@
+"""Whether two tracks were two pieces of one vehicle's way: broken by a post, a passer-by, or frames that were lost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from lpr.domain.clock import Instant
+from lpr.domain.geometry import Box
+from lpr.tracking.settings import plate_size
+from lpr.tracking.sighting import Sighting
+from lpr.tracking.track import DIFFERENT, PLAINLY_DIFFERENT
+from lpr.tracking.vote import Spelling, conflict
+
+MAX_PAUSE_S: Final = 4.0
+REACH: Final = 3.0
+REACH_PER_S: Final = 8.0
+"""How far, in plate sizes, a vehicle may have gone unseen: at once, and for each second of the pause."""
+TOUCHING: Final = 1.2
+"""Two plates of two vehicles are never nearer than this; two boxes of one plate are."""
+WITNESSES: Final = 2
+"""With fewer frames than this on either side, one differing character is a misread and no second vehicle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Where and when a plate was seen, and what it said (None: nothing readable)."""
+
+    first_seen: Instant
+    last_seen: Instant
+    first_box: Box
+    last_box: Box
+    spelling: Spelling | None
+    frames: int
+
+    @classmethod
+    def of(cls, sighting: Sighting) -> Trail:
+        """The trail that `sighting` has left so far."""
+        vote = sighting.vote
+        return cls(
+            sighting.first_seen,
+            sighting.last_seen,
+            sighting.first_box,
+            sighting.last_box,
+            vote.spelling() if vote.weight > 0 else None,
+            sighting.voted,
+        )
+
+    def continues(self, other: Trail) -> bool:
+        """Whether this and `other` may be one vehicle: near enough in place and time, and without contradiction."""
+        return self._near(other) and not self._contradicts(other)
+
+    def _near(self, other: Trail) -> bool:
+        earlier, later = sorted((self, other), key=lambda each: each.first_seen.monotonic_s)
+        pause_s = later.first_seen.seconds_since(earlier.last_seen)
+        if pause_s <= 0:
+            # In sight at the same time: one plate only where both boxes were on it.
+            return _apart(self.last_box, other.last_box) <= TOUCHING
+        return pause_s <= MAX_PAUSE_S and _apart(earlier.last_box, later.first_box) <= REACH + REACH_PER_S * pause_s
+
+    def _contradicts(self, other: Trail) -> bool:
+        if self.spelling is None or other.spelling is None:
+            return False
+        needed = DIFFERENT if min(self.frames, other.frames) >= WITNESSES else PLAINLY_DIFFERENT
+        return conflict(self.spelling, other.spelling) <= needed
+
+
+def _apart(one: Box, other: Box) -> float:
+    (x, y), (other_x, other_y) = one.centre, other.centre
+    return math.hypot(x - other_x, y - other_y) / max(plate_size(one), plate_size(other))

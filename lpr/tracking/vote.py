@@ -1,0 +1,314 @@
+"""What a plate says, decided over all frames that saw it.
+
+Each frame gives a distribution for every character and, through its blanks, for the length. The vote is their product
+(a sum of logarithms), held back in three ways because frames are witnesses who have talked to each other:
+
+- no frame is trusted wholly: a little of every distribution is spread evenly, which bounds what one frame can say;
+- frames of one *look* (the plate has hardly moved) count together as `SAME_LOOK` correlated ones: ten minutes at the
+  barrier are worth less than two looks;
+- looks of one plate share its dirt and its bolts: they are correlated by `SAME_PLATE`, so that a hundred looks are
+  worth less than three independent ones and never prove a letter under a bolt.
+
+Characters are voted for each length apart: a frame that lost a character says nothing about the places behind it, and
+must not smear them. What the length is, is a vote of its own, in which a lost character is likelier than an invented.
+Only sums are kept; the memory of a vote does not grow with the time that a vehicle stands.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lpr.domain.plate import PlateText
+from lpr.plates.alphabet import ALPHABET, BLANK, CLASSES, INDEX, SLOTS
+from lpr.plates.decode import ALIKE, MAX_ODDS, MAX_ODDS_ALIKE
+from lpr.plates.parse import matching_formats
+from lpr.tracking.settings import Decide
+
+Floats = NDArray[np.float64]
+
+DOUBT: Final = 0.02
+"""How much of a frame's character distribution is spread over all characters."""
+SAME_LOOK: Final = 0.6
+"""Correlation of the mistakes in two frames of one look."""
+SAME_PLATE: Final = 0.35
+"""Correlation of the mistakes in two looks at one plate."""
+LOST_CHARACTER: Final = 0.03
+"""A frame shows fewer characters than there are: cut, covered, or two read as one."""
+INVENTED_CHARACTER: Final = 0.005
+"""A frame shows more characters than there are: a bolt, the police stamp."""
+SLOT_CONFLICT: Final = -6.0
+"""No single character says more than this against two spellings being one plate (natural logarithm)."""
+LENGTH_CONFLICT: Final = -2.0
+"""Nor does the length: a cut plate is the same plate. With two gaps it is less than `track.DIFFERENT`, on purpose."""
+GAP_AT_END: Final = -0.3
+GAP_INSIDE: Final = -0.8
+"""A plate of two rows that is covered at one side loses a character at an end and one inside."""
+TEXTS_KEPT: Final = 16
+RUNNER_UP: Final = 0.1
+"""A second length is asked for its text from this probability on."""
+RIVAL: Final = 0.003
+"""Characters less probable than this are not looked at one by one."""
+OUTSIDE_GRAMMAR: Final = 1 / MAX_ODDS
+OUTSIDE_GRAMMAR_ALIKE: Final = 1 / MAX_ODDS_ALIKE
+"""How rare a plate is that the grammar does not know: the same odds by which it may overrule the network."""
+TINY: Final = 1e-9
+
+
+def _length_channel() -> Floats:
+    """Probability [true length, length shown], 0..SLOTS each."""
+    channel = np.zeros((SLOTS + 1, SLOTS + 1))
+    for true in range(SLOTS + 1):
+        channel[true, :true] = LOST_CHARACTER / max(1, true)
+        channel[true, true + 1 :] = INVENTED_CHARACTER / max(1, SLOTS - true)
+        channel[true, true] = 1.0 - channel[true].sum()
+    return channel
+
+
+_CHANNEL: Final = _length_channel()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spelling:
+    """What some frames say, for comparing: distribution of the length [SLOTS + 1] and, for the likeliest length, of
+    each character [SLOTS, BLANK] (rows behind the length are meaningless)."""
+
+    lengths: Floats
+    characters: Floats
+    length: int
+
+    @classmethod
+    def of_frame(cls, probabilities: NDArray[np.float32]) -> Spelling:
+        """From a recogniser's float32 [slots, classes]; slots beyond or short of SLOTS are cut or taken as blank."""
+        table = np.zeros((SLOTS, CLASSES))
+        table[:, BLANK] = 1.0
+        slots = min(SLOTS, len(probabilities))
+        table[:slots] = np.maximum(probabilities[:slots], 0.0) + TINY
+        table /= table.sum(axis=1, keepdims=True)
+        blank = np.clip(table[:, BLANK], TINY, 1 - TINY)
+        shown = np.concatenate(([0.0], np.cumsum(np.log1p(-blank))))
+        empty = np.concatenate((np.cumsum(np.log(blank)[::-1])[::-1], [0.0]))
+        lengths = _softmax(shown + empty)
+        characters = table[:, :BLANK] + TINY
+        characters /= characters.sum(axis=1, keepdims=True)
+        return cls(lengths, characters, int(lengths.argmax()))
+
+
+def conflict(one: Spelling, other: Spelling) -> float:
+    """How far two spellings contradict each other: 0 where they may be one plate, more negative the surer they differ.
+
+    A character counts as far as *both* sides are sure of it; what is blurred contradicts nothing.
+    """
+    if one.length == 0 or other.length == 0:
+        return 0.0
+    shared = float(one.lengths @ other.lengths) / float(one.lengths.max() * other.lengths.max())
+    length = max(LENGTH_CONFLICT, math.log(max(shared, TINY)))
+    rows, columns = one.characters[: one.length], other.characters[: other.length]
+    if one.length == other.length:
+        best = rows.max(axis=1) * columns.max(axis=1)
+        overlap = np.einsum("ij,ij->i", rows, columns)
+        return min(0.0, length) + float(
+            np.maximum(np.log(np.maximum(overlap, TINY) / best), SLOT_CONFLICT).clip(max=0).sum()
+        )
+    best = np.outer(rows.max(axis=1), columns.max(axis=1))
+    pairs = np.maximum(np.log(np.maximum(rows @ columns.T, TINY) / best), SLOT_CONFLICT).clip(max=0)
+    return min(0.0, length) + _align(pairs)
+
+
+def _align(pairs: Floats) -> float:
+    """Largest sum over alignments of two strings; gaps at the ends are cheap, a plate is cut from outside."""
+    row_count, column_count = pairs.shape
+    table = np.zeros((row_count + 1, column_count + 1))
+    table[1:, 0] = GAP_AT_END * np.arange(1, row_count + 1)
+    table[0, 1:] = GAP_AT_END * np.arange(1, column_count + 1)
+    for row in range(1, row_count + 1):
+        for column in range(1, column_count + 1):
+            down = GAP_AT_END if column == column_count else GAP_INSIDE
+            right = GAP_AT_END if row == row_count else GAP_INSIDE
+            table[row, column] = max(
+                table[row - 1, column - 1] + pairs[row - 1, column - 1],
+                table[row - 1, column] + down,
+                table[row, column - 1] + right,
+            )
+    return float(table[row_count, column_count])
+
+
+class _Sums:
+    """Weighted sums of log likelihoods; those of one look, or of all looks before it."""
+
+    __slots__ = ("characters", "lengths", "rows", "weight")
+
+    def __init__(self) -> None:
+        self.lengths: Floats = np.zeros(SLOTS + 1)
+        self.characters: Floats = np.zeros((SLOTS + 1, SLOTS, BLANK))
+        self.rows = 0.0
+        self.weight = 0.0
+
+    def add(self, other: _Sums, factor: float, weight: float) -> None:
+        self.lengths += factor * other.lengths
+        self.characters += factor * other.characters
+        self.rows += factor * other.rows
+        self.weight += weight
+
+
+class TextVote:
+    """The vote on one plate."""
+
+    def __init__(self, decide: Decide) -> None:
+        self._decide = decide
+        self._before = _Sums()
+        self._look = _Sums()
+        self._texts: dict[str, tuple[float, int]] = {}
+        self._text_weight = 0.0
+        self._decision: PlateText | None = None
+        self._spelling: Spelling | None = None
+
+    @property
+    def weight(self) -> float:
+        """Summed weights of the frames so far; 0 where nothing has been voted."""
+        return self._text_weight
+
+    @property
+    def looks(self) -> float:
+        """How many independent looks the frames are worth."""
+        total = self._before.weight + _effective(self._look.weight, SAME_LOOK)
+        return _effective(total, SAME_PLATE)
+
+    def add(self, spelling: Spelling, rows_probability: float, text: str, weight: float, new_look: bool) -> None:
+        """Let one frame vote.
+
+        `text` is what the frame says by itself, for agreement. `weight` (0..1) is how well it saw the plate. `new_look`
+        says that the plate has moved enough since the last look for its mistakes to be others.
+        """
+        if weight <= 0.0:
+            return
+        if new_look and self._look.weight > 0:
+            self._close_look()
+        here = self._look
+        here.weight += weight
+        # What the frame says about each true length, through the ways in which lengths are misread.
+        here.lengths += weight * np.log(_CHANNEL @ spelling.lengths + TINY)
+        spread = np.log((1 - DOUBT) * spelling.characters + DOUBT / BLANK)
+        here.characters += (weight * spelling.lengths)[:, None, None] * spread
+        two = min(max(rows_probability, DOUBT), 1 - DOUBT)
+        here.rows += weight * math.log(two / (1 - two))
+        self._count_text(text, weight)
+        self._decision = self._spelling = None
+
+    def absorb(self, other: TextVote) -> None:
+        """Take over another vote's frames: they were of this plate after all."""
+        self._close_look()
+        other._close_look()
+        self._before.add(other._before, 1.0, other._before.weight)
+        for text, (weight, count) in other._texts.items():
+            self._count_text(text, weight, count)
+        self._decision = self._spelling = None
+
+    def _close_look(self) -> None:
+        worth = _effective(self._look.weight, SAME_LOOK)
+        if worth > 0:
+            self._before.add(self._look, worth / self._look.weight, worth)
+        self._look = _Sums()
+
+    def _count_text(self, text: str, weight: float, count: int = 1) -> None:
+        self._text_weight += weight
+        before, frames = self._texts.get(text, (0.0, 0))
+        self._texts[text] = (before + weight, frames + count)
+        if len(self._texts) > TEXTS_KEPT:
+            del self._texts[min(self._texts, key=lambda each: self._texts[each])]
+
+    def agreement(self, text: str) -> tuple[float, int]:
+        """Weighted share, and count, of the frames that said `text` by themselves."""
+        weight, count = self._texts.get(text, (0.0, 0))
+        return (weight / self._text_weight if self._text_weight else 0.0, count)
+
+    def spelling(self) -> Spelling:
+        """The vote's distributions, for comparing with a frame's or another vote's."""
+        if self._spelling is None:
+            total, scale = self._total()
+            lengths = _softmax(scale * total.lengths)
+            length = int(lengths.argmax())
+            self._spelling = Spelling(lengths, _softmax(scale * total.characters[length]), length)
+        return self._spelling
+
+    def decision(self) -> PlateText:
+        """The best text, within the grammar where one fits, with the vote's own confidences.
+
+        The text is decided from the frames' (geometric) mean: the grammar may overrule what the network thought in one
+        frame only so far, and many frames must not make a letter among the digits unmovable. How sure it is, comes from
+        the whole vote.
+        """
+        if self._decision is None:
+            total, scale = self._total()
+            lengths = _softmax(scale * total.lengths)
+            rows_probability = 1 / (1 + math.exp(-max(-30.0, min(30.0, scale * total.rows))))
+            order = np.argsort(lengths)[::-1]
+            best = self._decide_length(total, scale, lengths, int(order[0]), rows_probability)
+            # A text outside the grammar may be a length misread: let the runner-up speak where it has a case.
+            if not best.valid and lengths[order[1]] > RUNNER_UP:
+                second = self._decide_length(total, scale, lengths, int(order[1]), rows_probability)
+                best = second if second.valid else best
+            self._decision = best
+        return self._decision
+
+    def _decide_length(
+        self, total: _Sums, scale: float, lengths: Floats, length: int, rows_probability: float
+    ) -> PlateText:
+        mean = _softmax(total.characters[length] / max(total.weight, TINY))
+        table = np.full((SLOTS, CLASSES), TINY)
+        table[:length, :BLANK] = mean[:length]
+        table[length:, BLANK] = 1.0
+        text = self._decide(table.astype(np.float32), rows_probability)
+        if len(text.text) != length:
+            return replace(text, confidence=0.0)
+        confidences = _confidences(text, _softmax(scale * total.characters[length]))
+        confidence = math.prod(confidences) * float(lengths[length])
+        return replace(text, confidence=min(1.0, confidence), character_confidences=confidences)
+
+    def _total(self) -> tuple[_Sums, float]:
+        total = _Sums()
+        total.add(self._before, 1.0, self._before.weight)
+        worth = _effective(self._look.weight, SAME_LOOK)
+        if worth > 0:
+            total.add(self._look, worth / self._look.weight, worth)
+        return total, (_effective(total.weight, SAME_PLATE) / total.weight if total.weight else 1.0)
+
+
+def _confidences(text: PlateText, characters: Floats) -> tuple[float, ...]:
+    """Probability of each character of `text`, given that plates outside the grammar are rare.
+
+    A rival that the grammar allows in that place counts in full; one that it does not, as rarely as such plates are.
+    """
+    confidences = []
+    for place, character in enumerate(text.text):
+        row = characters[place]
+        own = float(row[INDEX[character]])
+        rivals = 0.0
+        for index in np.flatnonzero(row > RIVAL).tolist():
+            if index != INDEX[character]:
+                rivals += float(row[index]) * (_rarity(text, place, ALPHABET[index]) if text.valid else 1.0)
+        small = float(row[row <= RIVAL].sum()) if own > RIVAL else 0.0
+        confidences.append(own / max(TINY, own + rivals + small))
+    return tuple(confidences)
+
+
+def _rarity(text: PlateText, place: int, rival: str) -> float:
+    other = text.text[:place] + rival + text.text[place + 1 :]
+    if matching_formats(other, text.rows):
+        return 1.0
+    return OUTSIDE_GRAMMAR_ALIKE if frozenset((rival, text.text[place])) in ALIKE else OUTSIDE_GRAMMAR
+
+
+def _effective(count: float, correlation: float) -> float:
+    """How many independent witnesses `count` equally correlated ones are worth; at most 1 / correlation."""
+    return count if count <= 1.0 else count / (1 + (count - 1) * correlation)
+
+
+def _softmax(logits: Floats) -> Floats:
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: Floats = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
