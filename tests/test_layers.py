@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent / "lpr"
 # The picture of the README. A row imports the rows above it, and never a neighbour on its own row.
 HOUSE: tuple[frozenset[str], ...] = (
     frozenset({"domain"}),
-    frozenset({"plates", "wire", "config", "metrics", "imaging", "logging"}),
+    frozenset({"plates", "wire", "config", "metrics", "imaging", "drawing", "logging"}),
     frozenset({"capture", "vision", "tracking", "outbox", "web", "backend"}),
     frozenset({"link"}),
     frozenset({"agent"}),
@@ -28,8 +28,10 @@ HOUSE: tuple[frozenset[str], ...] = (
 
 # Who may import what is not ours. A library that is not listed may not be imported at all.
 TENANTS: Mapping[str, frozenset[str]] = {
-    "numpy": frozenset({"domain", "plates", "imaging", "capture", "vision", "tracking", "agent", "testing", "cli"}),
-    "cv2": frozenset({"imaging", "capture", "vision"}),
+    "numpy": frozenset(
+        {"domain", "plates", "imaging", "drawing", "capture", "vision", "tracking", "agent", "testing", "cli"}
+    ),
+    "cv2": frozenset({"imaging", "drawing", "capture", "vision"}),
     "openvino": frozenset({"vision"}),
     "socketio": frozenset({"link", "backend"}),
     "engineio": frozenset({"link", "backend"}),

@@ -20,11 +20,14 @@ ConfigOption: TypeAlias = Annotated[
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-def print_json(value: Any, *, indent: int | None = None) -> None:
-    """One JSON document on stdout, flushed: a reader at the other end of a pipe sees it at once."""
+def json_line(value: Any, *, indent: int | None = None) -> str:
+    """`value` as JSON. A file name that is not UTF-8 comes as lone surrogates, which no JSON reader accepts: `?`."""
     import json
 
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-    # A file name that is not UTF-8 comes as lone surrogates, which no JSON reader accepts.
-    sys.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent).encode("utf-8", "replace").decode()
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """One JSON document on stdout, flushed: a reader at the other end of a pipe sees it at once."""
+    sys.stdout.write(f"{json_line(value, indent=indent)}\n")
     sys.stdout.flush()
