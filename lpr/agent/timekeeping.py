@@ -16,7 +16,7 @@ _TIMEX_BYTES = 512
 
 
 def kernel_synchronised() -> bool | None:
-    """Whether the kernel holds the clock for synchronised; None where it cannot be asked (a sandbox, another system)."""
+    """Whether the kernel holds the clock for synchronised; None where it cannot be asked (in a sandbox, say)."""
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         state = libc.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))

@@ -1,0 +1,498 @@
+"""`Agent`: builds every part, joins them, runs them, and closes them in reverse.
+
+Opening goes outbox, link, vision, capture, page; stopping runs downstream: capture ends, open tracks become passages,
+passages are committed, the relay gets its grace time, the outbox closes last. A lost camera or link is expected and
+retried by its own supervisor; what a programming error raises ends the task group and the process, and the service
+manager starts the agent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+import lpr
+from lpr.agent.board import Board
+from lpr.agent.control import CommandHandler
+from lpr.agent.memory import TrackingMemory
+from lpr.agent.pipeline import CameraPipeline
+from lpr.agent.publisher import Publisher
+from lpr.config import AckRule, AgentConfig, CameraConfig, DetectorInput, Precision, RuntimeOverrides, apply_changes
+from lpr.domain.clock import Clock, SystemClock
+from lpr.domain.commands import CameraSelection
+from lpr.domain.errors import CaptureError, ConfigError, LprError, OutboxError, VisionError
+from lpr.domain.events import CameraState, ErrorCode, Jpeg, ProcessingStatus, Severity
+from lpr.imaging import encode_jpeg_within
+from lpr.link.base import LinkSettings, LinkState
+from lpr.link.commands import CommandInbox
+from lpr.link.files import EpochFile, SeenCommands
+from lpr.link.relay import Delivered, Rejection, Relay
+from lpr.link.socketio_transport import SocketIoTransport
+from lpr.metrics import Metrics
+from lpr.outbox.limits import OutboxLimits
+from lpr.outbox.sqlite import SqliteOutbox
+from lpr.vision.engine import EngineOptions
+from lpr.vision.plate_reader import PlateReader
+from lpr.vision.vision import Detail, Vision, VisionOptions
+from lpr.wire import ImageMode, PayloadShape
+
+STATUS_EVERY_S = 30.0
+STATUS_NOT_WITHIN_S = 0.25
+"""Several cameras that change at once are told in one status."""
+QUEUE_LOOK_EVERY_S = 1.0
+GRACE_S = 8.0
+"""What a stopping agent gives the relay for what is in flight; what is left waits on disk."""
+SNAPSHOT_MAX_BYTES = 600_000
+WIDE_REGION = 0.5
+"""Share of the frame's width from which a region needs the finer detector input."""
+CLOCK_SKEW_MS = 5_000.0
+
+log = structlog.get_logger("agent")
+
+
+class Agent:
+    """One agent. `run` lasts until `stop` is called, or until the files end where all cameras are files.
+
+    `config` is what is in force at the start, changes of earlier runs included. `data_dir` must exist or be makeable.
+    """
+
+    def __init__(self, config: AgentConfig, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.metrics = metrics or Metrics()
+        self.boot_id = str(uuid.uuid4())
+        self.pipelines: dict[str, CameraPipeline] = {}
+        self.standing_changed = False
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stop = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._published = asyncio.Event()
+        self._camera_ended = asyncio.Event()
+        self._skewed = False
+        self._group: asyncio.TaskGroup | None = None
+
+    # Life
+
+    def stop(self) -> None:
+        """Ask the agent to end in good order; `run` returns when it has. May be called more than once."""
+        self._stop.set()
+
+    async def run(self, *, ready: Callable[[], None] | None = None) -> None:
+        """Open everything, work, close everything. `ready` is called when the cameras have been started.
+
+        Raises `LprError` where a part cannot be opened: `OutboxError`, `VisionError`, `WebError`.
+        """
+        async with AsyncExitStack() as stack:
+            self._outbox = await stack.enter_async_context(await self._open_outbox())
+            self._publisher = Publisher(
+                self._outbox,
+                self.config,
+                link_up=lambda: self._relay.link_up,
+                clock=self.clock,
+                metrics=self.metrics,
+            )
+            self._relay, inbox = self._make_link()
+            self._memory = TrackingMemory(self.config.agent.data_dir)
+            self.board = Board(
+                self.config,
+                pipelines=self.pipelines,
+                publisher=self._publisher,
+                link=self._relay.state,
+                clock=self.clock,
+            )
+            self._outbox.on_trouble(lambda error: self.metrics.error(error.code))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    self._group = group
+                    background = [group.create_task(self._relay.run(), name="relay")]
+                    try:
+                        await self._work(stack, group, background, inbox, ready)
+                    finally:
+                        await self._close_link(background)
+                        self._group = None
+            except BaseExceptionGroup as errors:
+                expected, unexpected = errors.split(LprError)
+                if unexpected is not None or expected is None:
+                    raise
+                raise _first(expected) from expected
+
+    async def _work(
+        self,
+        stack: AsyncExitStack,
+        group: asyncio.TaskGroup,
+        background: list[asyncio.Task[None]],
+        inbox: CommandInbox,
+        ready: Callable[[], None] | None,
+    ) -> None:
+        await self._open_vision(stack)
+        background += [
+            group.create_task(inbox.run(), name="commands"),
+            group.create_task(self._report_status(), name="status"),
+            group.create_task(self._watch_queue(), name="queue"),
+            group.create_task(self._save_memory(), name="memory"),
+        ]
+        await self.start_cameras(tuple(camera.id for camera in self.config.cameras if camera.enabled))
+        if ready is not None:
+            ready()
+        watch = group.create_task(self._until_files_end(), name="files")
+        background.append(watch)
+        await self._stop.wait()
+        log.info("stopping")
+        await self.stop_cameras(tuple(self.pipelines))
+        self._memory.save()
+        await self._put_status()
+
+    async def _close_link(self, background: list[asyncio.Task[None]]) -> None:
+        relay, *others = background
+        for task in others:
+            task.cancel()
+        await self._relay.stop(GRACE_S)
+        if not relay.done():
+            await relay
+        queue = await self._outbox.status()
+        log.info("stopped", waiting=queue.pending, dead_letters=queue.dead_letters)
+
+    async def _open_outbox(self) -> SqliteOutbox:
+        limits = self.config.outbox
+        return await SqliteOutbox.open(
+            self.config.agent.data_dir,
+            agent_id=self.config.agent.id,
+            boot_id=self.boot_id,
+            clock=self.clock,
+            limits=OutboxLimits(
+                max_bytes=limits.max_bytes,
+                max_age_s=limits.max_age.total_seconds(),
+                min_free_disk=limits.min_free_disk,
+            ),
+        )
+
+    def _make_link(self) -> tuple[Relay, CommandInbox]:
+        data_dir = self.config.agent.data_dir
+        seen = SeenCommands(data_dir / "commands.json")
+        inbox = CommandInbox(CommandHandler(self).handle, seen=seen, clock=self.clock, metrics=self.metrics)
+        settings = link_settings(self.config, boot_id=self.boot_id)
+        relay = Relay(
+            self._outbox,
+            settings,
+            lambda: SocketIoTransport(settings),
+            next_epoch=EpochFile(data_dir / "epoch.json").next,
+            on_command=inbox.submit,
+            on_rejected=self._rejected,
+            on_delivered=self._delivered,
+            on_change=self._link_changed,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        return relay, inbox
+
+    async def _open_vision(self, stack: AsyncExitStack) -> None:
+        """Compile the networks that the cameras need. What fails is told to the back-end before the agent gives up."""
+        precision = self.config.vision.precision
+        options = EngineOptions(
+            cache_dir=self.config.cache_dir, precision=None if precision is Precision.AUTO else precision.value
+        )
+        try:
+            vision = Vision(VisionOptions(engine=options), timer=self.metrics)
+            self._vision = await stack.enter_async_context(vision)
+            for camera in self.config.cameras:
+                await self._reader_of(camera)
+        except VisionError as error:
+            await self._publisher.raise_error(
+                ErrorCode.MODEL_ERROR, error.message, severity=Severity.CRITICAL, details={"hint": error.hint or ""}
+            )
+            raise
+
+    async def _reader_of(self, camera: CameraConfig) -> PlateReader:
+        reader = await self._vision.reader(self.config.device_of(camera), detail_of(self.config, camera))
+        devices = self._vision.devices_of(reader)
+        for network, names in devices.items():
+            self.metrics.device(network, ",".join(names))
+        self.board.devices[camera.id] = ",".join(dict.fromkeys(name for names in devices.values() for name in names))
+        return reader
+
+    # Cameras (Operations of the command handler)
+
+    def select(self, selection: CameraSelection) -> tuple[str, ...]:
+        """Ids of the cameras that a command means; all where it names none. Raises `ConfigError` for unknown names."""
+        known_gates = {camera.gate.id for camera in self.config.cameras}
+        unknown = [name for name in selection.camera_ids if self.config.camera(name) is None]
+        unknown += [name for name in selection.gate_ids if name not in known_gates]
+        if unknown:
+            cameras, gates = (camera.id for camera in self.config.cameras), sorted(known_gates)
+            raise ConfigError(
+                f"not configured here: {', '.join(unknown)}; cameras: {', '.join(cameras)}; gates: {', '.join(gates)}"
+            )
+        if not selection.camera_ids and not selection.gate_ids:
+            return tuple(camera.id for camera in self.config.cameras)
+        return tuple(
+            camera.id
+            for camera in self.config.cameras
+            if camera.id in selection.camera_ids or camera.gate.id in selection.gate_ids
+        )
+
+    async def start_cameras(self, camera_ids: tuple[str, ...]) -> None:
+        """Start analysing these; those that run go on."""
+        if self._group is None or self._stop.is_set():
+            raise ConfigError("the agent is stopping")
+        for camera_id in camera_ids:
+            camera = self.config.camera(camera_id)
+            if camera is None or camera_id in self.pipelines:
+                continue
+            pipeline = await self._build_pipeline(camera)
+            self.board.ended.discard(camera_id)
+            self.pipelines[camera_id] = pipeline
+            self._tasks[camera_id] = self._group.create_task(self._run_camera(pipeline), name=f"camera {camera_id}")
+        self._changed.set()
+
+    async def stop_cameras(self, camera_ids: tuple[str, ...]) -> None:
+        """Stop these; returns when their threads have ended and their open passages are recorded."""
+        tasks = [self._tasks[camera_id] for camera_id in camera_ids if camera_id in self._tasks]
+        pipelines = [self.pipelines[camera_id] for camera_id in camera_ids if camera_id in self.pipelines]
+        await asyncio.gather(*(pipeline.stop() for pipeline in pipelines))
+        if tasks:
+            await asyncio.wait(tasks)
+        self._changed.set()
+
+    async def change_config(self, changes: Mapping[str, Any]) -> tuple[str, ...]:
+        """Validate as a whole, keep on disk, apply. Raises `ConfigError`, and then nothing has changed."""
+        try:
+            config = apply_changes(self.config, changes)
+            await asyncio.to_thread(RuntimeOverrides(self.config.agent.data_dir).keep, changes)
+        except ConfigError as error:
+            await self.config_refused(error)
+            raise
+        return await self._take_config(config)
+
+    async def config_refused(self, error: ConfigError) -> None:
+        """Tell the back-end that a configuration was refused and the old one stays in force."""
+        await self._publisher.raise_error(
+            ErrorCode.CONFIG_REJECTED, error.message, severity=Severity.MEDIUM, details={"hint": error.hint or ""}
+        )
+
+    async def snapshot(self, camera_id: str) -> Jpeg:
+        """The newest frame of a camera. Raises `ConfigError` for an unknown one, `CaptureError` where it has none."""
+        self.select(CameraSelection(camera_ids=(camera_id,)))
+        pipeline = self.pipelines.get(camera_id)
+        frame = pipeline.capture.newest if pipeline else None
+        jpeg = await asyncio.to_thread(encode_jpeg_within, frame.image, SNAPSHOT_MAX_BYTES) if frame else None
+        if jpeg is None:
+            state = self.board.camera_state(camera_id).value
+            raise CaptureError(f"{camera_id} has no picture now: it is {state}")
+        return jpeg
+
+    def current_status(self) -> ProcessingStatus:
+        """The agent in numbers, now."""
+        return self.board.status()
+
+    async def reload(self, config: AgentConfig) -> None:
+        """Take a configuration that was read anew (SIGHUP). Cameras follow it; the rest holds from the next start."""
+        fixed = [
+            name
+            for name in ("agent", "backend", "outbox", "vision", "web", "log")
+            if getattr(config, name) != getattr(self.config, name)
+        ]
+        if fixed:
+            log.warning("changed in the file, in force from the next start only", sections=fixed)
+        kept = {name: getattr(self.config, name) for name in fixed}
+        await self._take_config(config.model_copy(update=kept))
+
+    async def _take_config(self, config: AgentConfig) -> tuple[str, ...]:
+        """Apply a validated configuration to the cameras; returns the ids of those that changed."""
+        before = {camera.id: camera for camera in self.config.cameras}
+        after = {camera.id: camera for camera in config.cameras}
+        self.config = self._publisher.config = self.board.config = config
+        await self.stop_cameras(tuple(camera_id for camera_id in before if camera_id not in after))
+        changed = tuple(camera_id for camera_id, camera in after.items() if before.get(camera_id) != camera)
+        for camera_id in changed:
+            await self._follow(before.get(camera_id), after[camera_id])
+        self._changed.set()
+        return changed
+
+    async def _follow(self, before: CameraConfig | None, camera: CameraConfig) -> None:
+        """One camera goes from one configuration to another, without a restart where none is needed."""
+        if not camera.enabled:
+            await self.stop_cameras((camera.id,))
+            return
+        pipeline = self.pipelines.get(camera.id)
+        same_input = before is not None and detail_of(self.config, before) is detail_of(self.config, camera)
+        if pipeline is not None and before is not None and same_input and _same_pictures(before, camera):
+            pipeline.configure(self.config, camera)
+            self._memory.guard(camera.gate.id, camera.repeat_after.total_seconds(), self.clock.now())
+            return
+        was_on = pipeline is not None
+        await self.stop_cameras((camera.id,))
+        if was_on or before is None or not before.enabled:
+            await self.start_cameras((camera.id,))
+
+    async def _build_pipeline(self, camera: CameraConfig) -> CameraPipeline:
+        now = self.clock.now()
+        return CameraPipeline(
+            self.config,
+            camera,
+            reader=await self._reader_of(camera),
+            guard=self._memory.guard(camera.gate.id, camera.repeat_after.total_seconds(), now),
+            standing=self._memory.standing(camera.id, now),
+            publisher=self._publisher,
+            clock=self.clock,
+            metrics=self.metrics,
+            on_change=self._changed.set,
+            on_published=self._published.set,
+        )
+
+    async def _run_camera(self, pipeline: CameraPipeline) -> None:
+        camera_id = pipeline.camera.id
+        try:
+            await pipeline.run()
+        finally:
+            if pipeline.state is CameraState.ENDED:
+                self.board.ended.add(camera_id)
+            if self.pipelines.get(camera_id) is pipeline:
+                del self.pipelines[camera_id]
+                del self._tasks[camera_id]
+            self._camera_ended.set()
+            self._changed.set()
+
+    async def _until_files_end(self) -> None:
+        """A run over files ends by itself when they have ended and the back-end holds everything."""
+        while True:
+            await self._camera_ended.wait()
+            self._camera_ended.clear()
+            enabled = [camera.id for camera in self.config.cameras if camera.enabled]
+            if enabled and all(camera_id in self.board.ended for camera_id in enabled):
+                log.info("all files have been played; waiting for the back-end to hold everything")
+                await self._relay.drained()
+                self.stop()
+                return
+
+    # What goes on beside the cameras
+
+    async def _report_status(self) -> None:
+        """A status at the start, at every change and every `STATUS_EVERY_S` seconds."""
+        while True:
+            self._changed.clear()
+            await self._put_status()
+            await self.clock.sleep(STATUS_NOT_WITHIN_S)
+            try:
+                async with asyncio.timeout(STATUS_EVERY_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _put_status(self) -> None:
+        try:
+            self.board.queue = await self._outbox.status()
+            await self._outbox.put_status(self.board.status())
+        except OutboxError as error:
+            log.error("status could not be stored", error=error.message, hint=error.hint)
+
+    async def _watch_queue(self) -> None:
+        while True:
+            try:
+                self.board.queue = await self._outbox.status()
+                self.metrics.queue(self.board.queue)
+            except OutboxError as error:
+                log.error("queue could not be asked", error=error.message, hint=error.hint)
+            await self.clock.sleep(QUEUE_LOOK_EVERY_S)
+
+    async def _save_memory(self) -> None:
+        while True:
+            await self._published.wait()
+            self._published.clear()
+            await asyncio.to_thread(self._memory.save)
+            await self.clock.sleep(1.0)
+
+    # What the link tells
+
+    def _delivered(self, delivered: Delivered) -> None:
+        self._publisher.delivered(delivered.ticket.event_id)
+
+    async def _rejected(self, rejection: Rejection) -> None:
+        ticket = rejection.ticket
+        self._publisher.rejected(ticket.event_id)
+        await self._publisher.raise_error(
+            ErrorCode.EVENT_REJECTED,
+            f"the back-end can never store {ticket.event_type} {ticket.event_id}: {rejection.reason}",
+            severity=Severity.HIGH,
+            details={
+                "eventId": ticket.event_id,
+                "sequence": ticket.sequence,
+                "code": rejection.code,
+                "reason": rejection.reason,
+            },
+        )
+
+    def _link_changed(self, state: LinkState) -> None:
+        skewed = state.clock_offset_ms is not None and abs(state.clock_offset_ms) > CLOCK_SKEW_MS
+        if skewed and not self._skewed and self._group is not None:
+            self._group.create_task(self._report_skew(state.clock_offset_ms or 0.0))
+        self._skewed = skewed
+
+    async def _report_skew(self, offset_ms: float) -> None:
+        await self._publisher.raise_error(
+            ErrorCode.CLOCK_SKEW,
+            f"this box's clock differs from the back-end's by {offset_ms / 1000:.1f} s",
+            severity=Severity.MEDIUM,
+            details={"offsetMs": round(offset_ms)},
+        )
+
+
+def link_settings(config: AgentConfig, *, boot_id: str) -> LinkSettings:
+    """What the link needs of the configuration."""
+    backend = config.backend
+
+    def token() -> str | None:
+        try:
+            return backend.read_token()
+        except ConfigError as error:
+            # Read anew at every attempt: a file that is missing now may be there at the next one.
+            log.error("token cannot be read", error=error.message, hint=error.hint)
+            return None
+
+    return LinkSettings(
+        url=str(backend.url),
+        agent_id=config.agent.id,
+        boot_id=boot_id,
+        version=lpr.__version__,
+        namespace=backend.namespace,
+        token=token,
+        ca_file=_path(backend.ca_file),
+        client_cert_file=_path(backend.client_cert),
+        client_key_file=_path(backend.client_key),
+        images=ImageMode(backend.images.value),
+        payload=PayloadShape(backend.payload.value),
+        strict_acks=backend.ack is AckRule.STRICT,
+        max_message_bytes=backend.max_message_bytes,
+    )
+
+
+def detail_of(config: AgentConfig, camera: CameraConfig) -> Detail:
+    """How finely a camera's frames are looked at: a narrow region needs no more than the fast input."""
+    match config.vision.input:
+        case DetectorInput.FAST:
+            return Detail.FAST
+        case DetectorInput.FAR:
+            return Detail.FAR
+        case _:
+            xs = [x for x, _ in camera.roi or ((0.0, 0.0), (1.0, 0.0))]
+            return Detail.FAR if max(xs) - min(xs) > WIDE_REGION else Detail.FAST
+
+
+def _same_pictures(one: CameraConfig, other: CameraConfig) -> bool:
+    """Whether going from one to the other needs neither another stream nor another network."""
+    keys = ("source", "analyse_source", "decoder", "transport", "pace", "device")
+    return all(getattr(one, key) == getattr(other, key) for key in keys) and one.gate.id == other.gate.id
+
+
+def _first(errors: BaseExceptionGroup[LprError]) -> LprError:
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _path(path: Path | None) -> Path | None:
+    return path.expanduser() if path else None

@@ -1,0 +1,84 @@
+"""`lpr-agent run`: the agent itself; this is what the service starts."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from lpr.cli.options import ConfigOption
+
+if TYPE_CHECKING:
+    from lpr.agent.service import Agent
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("run")(run)
+
+
+def run(config: ConfigOption = None) -> None:
+    """Watch the cameras and deliver what passes, until stopped.
+
+    SIGTERM and Ctrl-C end it in good order: open passages are recorded, and what the back-end has not acknowledged
+    waits on disk. SIGHUP reads the configuration anew; a bad one is refused and the old one stays in force. Over files
+    alone it ends by itself when they have been played and everything is acknowledged.
+    """
+    # The agent's parts take a second to import; `--help` must not.
+    from lpr import logging
+    from lpr.config import effective_config, load
+
+    loaded = load(config)
+    effective, warnings = effective_config(loaded.config)
+    settings = effective.log
+    logging.configure(
+        level=settings.level.value,
+        format=settings.format.value,
+        file=settings.file,
+        secrets=effective.secrets(),
+    )
+    log = logging.get_logger("agent")
+    for warning in (*loaded.warnings, *warnings):
+        log.warning(warning)
+
+    from lpr.agent.service import Agent
+
+    log.info("starting", config=str(loaded.file), agent=effective.agent.id, cameras=len(effective.cameras))
+    asyncio.run(_serve(Agent(effective), loaded.file))
+
+
+async def _serve(agent: Agent, file: Path) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, agent.stop)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(_reload(agent, file))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    await agent.run()
+
+
+async def _reload(agent: Agent, file: Path) -> None:
+    from lpr import logging
+    from lpr.config import effective_config, load
+    from lpr.domain.errors import ConfigError
+
+    log = logging.get_logger("agent")
+    try:
+        loaded = await asyncio.to_thread(load, file)
+        config, warnings = await asyncio.to_thread(effective_config, loaded.config)
+    except ConfigError as error:
+        log.error("configuration refused; the old one stays in force", error=error.message, hint=error.hint)
+        await agent.config_refused(error)
+        return
+    for warning in (*loaded.warnings, *warnings):
+        log.warning(warning)
+    await agent.reload(config)
+    log.info("configuration taken anew", config=str(file))
