@@ -258,6 +258,10 @@ class Queue:
             summary = self._put(self.make_row(error, link_up=True))
             self._troubles.append((error, summary.ticket(self.maker.boot_id)))
 
+    def add_troubles(self, troubles: Iterable[tuple[ErrorRaised, Ticket]]) -> None:
+        """Errors that were recorded on this shelf before the queue was made."""
+        self._troubles += troubles
+
     def take_troubles(self) -> list[tuple[ErrorRaised, Ticket]]:
         """The errors recorded since this was last asked: to be told to listeners once they are durable."""
         taken, self._troubles = self._troubles, []
@@ -273,6 +277,15 @@ class Queue:
             oldest_age_s=max(ages_s, default=0.0),
             dead_letters=self.counters.dead,
         )
+
+    def adopt(self, row: Row, burial: Burial | None) -> None:
+        """Take over a row of another shelf as it is, with its sequence, in any number: no limit is looked at."""
+        summary = self._put(row)
+        self.counters.last_sequence = max(self.counters.last_sequence, row.sequence or 0)
+        if burial is not None:
+            self.shelf.bury(summary, burial)
+            self.counters.waiting -= 1
+            self.counters.dead += 1
 
     def snapshot(self) -> Snapshot:
         """What `restore` needs where the transaction that is about to begin fails."""

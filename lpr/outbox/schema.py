@@ -1,0 +1,161 @@
+"""The tables of the queue's file, their versions, and a connection that is set up for them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lpr.domain.errors import OutboxError
+
+APPLICATION_ID = 0x4C505251
+"""'LPRQ' in the file's header: this file is ours."""
+PAGE_SIZE = 16384
+"""Half as much again durable records of 100 KB a second as with SQLite's own 4096."""
+WAL_KEPT_BYTES = 4 << 20
+"""What the log keeps on the disk after a checkpoint: on a full disk deliveries can still be written down, into it."""
+BUSY_TIMEOUT_S = 5.0
+
+V1 = """
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+-- One row an event. Small, so that lists are quick; pictures lie apart.
+CREATE TABLE events (
+    position             INTEGER PRIMARY KEY,         -- order of recording, never given twice
+    event_id             TEXT    NOT NULL UNIQUE,
+    type                 TEXT    NOT NULL,            -- the wire's name
+    code                 TEXT,                        -- of an error
+    sequence             INTEGER,                     -- NULL for a status
+    state                INTEGER NOT NULL DEFAULT 0,  -- 0 waiting, 1 dead letter, 2 delivered and kept
+    size_bytes           INTEGER NOT NULL,            -- body and pictures
+    original_bytes       INTEGER NOT NULL,
+    attempts             INTEGER NOT NULL DEFAULT 0,
+    recorded_offline     INTEGER NOT NULL,
+    recorded_at_ms       INTEGER NOT NULL,            -- since 1970, UTC
+    recorded_monotonic_s REAL    NOT NULL,            -- on the clock of the run `boot_id`
+    boot_id              TEXT    NOT NULL,
+    original_omitted     TEXT,                        -- why the original image is no longer here
+    revived              INTEGER NOT NULL DEFAULT 0,  -- number of the retry that put it back, rising
+    body                 TEXT    NOT NULL             -- JSON
+);
+-- None of these holds a row for an ordinary waiting event: recording one writes to no index but the name's.
+CREATE INDEX events_not_waiting ON events (state, position) WHERE state != 0;
+CREATE INDEX events_revived ON events (revived) WHERE revived != 0;
+
+-- image_id is twice the event's position, and one more for the original image: found without another index.
+CREATE TABLE images (
+    image_id INTEGER PRIMARY KEY,
+    width    INTEGER NOT NULL,
+    height   INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,                        -- CRC-32 of data
+    data     BLOB    NOT NULL                         -- JPEG
+);
+
+CREATE TABLE dead_letters (
+    position     INTEGER PRIMARY KEY,
+    code         TEXT    NOT NULL,
+    reason       TEXT    NOT NULL,
+    buried_at_ms INTEGER NOT NULL
+);
+"""
+
+MIGRATIONS = (V1,)
+"""Script n brings a file from version n to n + 1; never edited once it has been released, only added to."""
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def connect(path: Path, *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """A connection in autocommit mode that may be handed from thread to thread. Raises `sqlite3.Error`.
+
+    Without `read_only` a file that is not there is made, ready for WAL and for giving free pages back.
+    """
+    mode = "ro" if read_only else "rwc"
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=busy_timeout_s,
+        cached_statements=64,
+    )
+    try:
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+        else:
+            _set_up_for_writing(connection)
+        connection.execute("PRAGMA cache_size = -8192")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up_for_writing(connection: sqlite3.Connection) -> None:
+    # The first two hold only for a file that is still empty; in an older one they change nothing.
+    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    # Debian builds it on: every delivered picture would be overwritten with zeros, as many bytes again.
+    connection.execute("PRAGMA secure_delete = OFF")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the file to `SCHEMA_VERSION`. Raises `OutboxError` for a newer one, or for a file that is not a queue."""
+    version = check_version(connection, path)
+    if version == SCHEMA_VERSION:
+        return
+    with transaction(connection):
+        for script in MIGRATIONS[version:]:
+            for statement in _statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def check_version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of the file, 0 for an empty one. Raises `OutboxError` for what cannot be used."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != APPLICATION_ID and tables:
+        raise OutboxError(
+            f"{path} is a database, but not a queue of lpr-agent",
+            hint="move it away, or set agent.data_dir to a directory of the agent's own",
+        )
+    if version > SCHEMA_VERSION:
+        raise OutboxError(
+            f"{path} was written by a newer lpr-agent (queue version {version}, this one knows {SCHEMA_VERSION})",
+            hint="install that version again; once it has delivered everything, the file can be removed",
+        )
+    return int(version)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, and durable when it is left. Raises `sqlite3.Error`."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk may have rolled it back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    """`executescript` would commit the transaction that it is called in."""
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""

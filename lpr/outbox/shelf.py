@@ -1,0 +1,304 @@
+"""Rows in SQLite: every statement that the queue runs, on one connection.
+
+Raises `sqlite3.Error`; `sqlite` and `tools` translate.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lpr.domain.events import Jpeg
+from lpr.outbox.files import is_damage
+from lpr.outbox.limits import DAMAGED
+from lpr.outbox.queue import Contents, Counters, Droppable
+from lpr.outbox.rows import Burial, Row, State, Summary, summary_of
+from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
+
+_PLATE, _ORIGINAL = 0, 1
+
+_SUMMARY = (
+    "position, event_id, type, code, sequence, state, size_bytes, original_bytes, attempts, recorded_offline,"
+    " recorded_at_ms, recorded_monotonic_s, boot_id"
+)
+
+_DROPPABLE = {
+    Droppable.STATUS: f"type = '{PROCESSING_STATUS}'",
+    Droppable.ORIGINAL_IMAGE: "original_bytes > 0",
+    Droppable.ERROR: f"type = '{ERROR}'",
+    Droppable.DETECTION: f"type = '{PLATE_DETECTED}'",
+}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VARIABLES = 500
+"""Names in one statement, far below SQLite's bound."""
+
+
+class SqliteShelf:
+    """Rows in the tables of `schema`. One instance a connection; both are used by one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._nothing_below = dict.fromkeys(Droppable, 0)
+        """Positions below which no waiting row of a kind is left, so that a full queue is not read from its start."""
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Counters and notes
+
+    def counters(self) -> Counters:
+        """Everything counted anew; reads all rows but no pictures."""
+        used, waiting, dead, position, sequence = self.connection.execute(
+            "SELECT coalesce(sum(size_bytes), 0), coalesce(sum(state = 0), 0), coalesce(sum(state = 1), 0),"
+            " coalesce(max(position), 0), coalesce(max(sequence), 0) FROM events"
+        ).fetchone()
+        return Counters(
+            last_sequence=max(sequence, int(self.note("last_sequence") or 0)),
+            last_position=max(position, int(self.note("last_position") or 0)),
+            used_bytes=used,
+            waiting=waiting,
+            dead=dead,
+        )
+
+    def save_counters(self, counters: Counters) -> None:
+        """Remember the last sequence and position."""
+        self.take_note("last_sequence", str(counters.last_sequence))
+        self.take_note("last_position", str(counters.last_position))
+
+    def note(self, key: str) -> str | None:
+        """What was noted under `key`."""
+        found = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def take_note(self, key: str, value: str) -> None:
+        """Note `value` under `key`."""
+        self.connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Writing
+
+    def insert(self, position: int, row: Row) -> Summary:
+        """Put a row down, waiting."""
+        self.connection.execute(
+            "INSERT INTO events (position, event_id, type, code, sequence, size_bytes, original_bytes, attempts,"
+            " recorded_offline, recorded_at_ms, recorded_monotonic_s, boot_id, original_omitted, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                position,
+                row.event_id,
+                row.event_type,
+                row.code,
+                row.sequence,
+                row.size_bytes,
+                row.original_bytes,
+                row.attempts,
+                row.recorded_offline,
+                _milliseconds(row.recorded_at),
+                row.recorded_monotonic_s,
+                row.boot_id,
+                row.original_omitted,
+                row.body,
+            ),
+        )
+        self._insert_image(position, _PLATE, row.plate_image)
+        self._insert_image(position, _ORIGINAL, row.original_image)
+        summary = summary_of(position, row)
+        return replace(summary, recorded_at=_moment(_milliseconds(row.recorded_at)))
+
+    def _insert_image(self, position: int, kind: int, image: Jpeg | None) -> None:
+        if image is not None:
+            self.connection.execute(
+                "INSERT INTO images (image_id, width, height, checksum, data) VALUES (?, ?, ?, ?, ?)",
+                (2 * position + kind, image.width, image.height, zlib.crc32(image.data), image.data),
+            )
+
+    def delete(self, summaries: Sequence[Summary]) -> None:
+        """Remove rows with their pictures and burials."""
+        self._run_each("DELETE FROM events WHERE position = ?", ((row.position,) for row in summaries))
+        self._run_each(
+            "DELETE FROM images WHERE image_id BETWEEN ? AND ?",
+            ((2 * row.position, 2 * row.position + 1) for row in summaries),
+        )
+        self._run_each(
+            "DELETE FROM dead_letters WHERE position = ?",
+            ((row.position,) for row in summaries if row.state is State.DEAD),
+        )
+
+    def drop_originals(self, summaries: Sequence[Summary], why: str) -> None:
+        """Remove original images; the rows stay, smaller."""
+        self._run_each("DELETE FROM images WHERE image_id = ?", ((2 * row.position + _ORIGINAL,) for row in summaries))
+        self._run_each(
+            "UPDATE events SET size_bytes = size_bytes - original_bytes, original_bytes = 0, original_omitted = ?"
+            " WHERE position = ?",
+            ((why, row.position) for row in summaries),
+        )
+
+    def bury(self, summary: Summary, burial: Burial) -> None:
+        """Make a waiting row a dead letter."""
+        self.connection.execute("UPDATE events SET state = 1 WHERE position = ?", (summary.position,))
+        self.connection.execute(
+            "INSERT OR REPLACE INTO dead_letters (position, code, reason, buried_at_ms) VALUES (?, ?, ?, ?)",
+            (summary.position, burial.code, burial.reason, _milliseconds(burial.buried_at)),
+        )
+
+    def revive(self, summaries: Sequence[Summary]) -> None:
+        """Make dead letters wait again, with no attempts; numbered, so that another process can tell which."""
+        if not summaries:
+            return
+        number = self.revision() + 1
+        self.take_note("revision", str(number))
+        self._run_each(
+            "UPDATE events SET state = 0, attempts = 0, revived = ? WHERE position = ?",
+            ((number, row.position) for row in summaries),
+        )
+        self._run_each("DELETE FROM dead_letters WHERE position = ?", ((row.position,) for row in summaries))
+        self.forget_what_is_gone()
+
+    def add_attempts(self, attempts: Iterable[tuple[str, int]]) -> None:
+        """Set the attempts of events, by name."""
+        self._run_each("UPDATE events SET attempts = ? WHERE event_id = ?", ((count, name) for name, count in attempts))
+
+    def forget_what_is_gone(self) -> None:
+        """Rows may have come to wait at any old position: look from the start again."""
+        self._nothing_below = dict.fromkeys(Droppable, 0)
+
+    def _run_each(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        self.connection.executemany(statement, rows)
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Reading
+
+    def find(self, event_ids: Collection[str]) -> list[Summary]:
+        """The rows of these names that are there."""
+        names = list(dict.fromkeys(event_ids))
+        found: list[Summary] = []
+        for start in range(0, len(names), _VARIABLES):
+            some = names[start : start + _VARIABLES]
+            found += self._summaries(f"WHERE event_id IN ({', '.join('?' * len(some))})", *some)
+        return found
+
+    def at(self, position: int) -> Summary | None:
+        """The row at a position."""
+        return next(iter(self._summaries("WHERE position = ?", position)), None)
+
+    def droppable(self, kind: Droppable, limit: int) -> list[Summary]:
+        """The next rows of a kind that may go: dead letters first, then in order of recording."""
+        condition = _DROPPABLE[kind]
+        dead = self._summaries(f"WHERE state = 1 AND {condition} ORDER BY position LIMIT ?", limit)
+        waiting = self._summaries(
+            f"WHERE state = 0 AND position >= ? AND {condition} ORDER BY position LIMIT ?",
+            self._nothing_below[kind],
+            limit - len(dead),
+        )
+        if waiting:
+            self._nothing_below[kind] = waiting[0].position
+        return dead + waiting
+
+    def in_order(self, *, after: int, limit: int) -> list[Summary]:
+        """Rows of any state with positions above `after`, ascending."""
+        return self._summaries("WHERE position > ? ORDER BY position LIMIT ?", after, limit)
+
+    def waiting(self, limit: int) -> list[Summary]:
+        """The oldest waiting rows."""
+        return self._summaries("WHERE state = 0 ORDER BY position LIMIT ?", limit)
+
+    def dead(self, limit: int) -> list[tuple[Summary, Burial]]:
+        """The oldest dead letters."""
+        summaries = self._summaries("WHERE state = 1 ORDER BY position LIMIT ?", limit)
+        return [(summary, burial) for summary in summaries if (burial := self.burial(summary)) is not None]
+
+    def burial(self, summary: Summary) -> Burial | None:
+        """Why an event is a dead letter; None where it is none."""
+        found = self.connection.execute(
+            "SELECT code, reason, buried_at_ms FROM dead_letters WHERE position = ?", (summary.position,)
+        ).fetchone()
+        return None if found is None else Burial(code=found[0], reason=found[1], buried_at=_moment(found[2]))
+
+    def revision(self) -> int:
+        """The number of the newest retry."""
+        return int(self.note("revision") or 0)
+
+    def revived_after(self, revision: int) -> list[Summary]:
+        """What retries after that number have put back, and still waits."""
+        return self._summaries("WHERE revived > ? AND revived != 0 AND state = 0 ORDER BY position", revision)
+
+    def body(self, summary: Summary) -> str | None:
+        """A row's body."""
+        found = self.connection.execute("SELECT body FROM events WHERE position = ?", (summary.position,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def contents(self, event_id: str) -> tuple[Summary, Contents] | None:
+        """A row with what weighs; a picture whose checksum is wrong counts as not there."""
+        found = self._summaries("WHERE event_id = ?", event_id)
+        if not found:
+            return None
+        summary = found[0]
+        body = self.body(summary)
+        if body is None:
+            return None
+        plate, original, omitted = self.readable_pictures(summary)
+        return summary, Contents(body=body, plate_image=plate, original_image=original, original_omitted=omitted)
+
+    def readable_pictures(self, summary: Summary) -> tuple[Jpeg | None, Jpeg | None, str | None]:
+        """Plate and original image, and why the latter is missing. One that cannot be read counts as not there."""
+        plate, original = self._image(summary.position, _PLATE), self._image(summary.position, _ORIGINAL)
+        if original is None and summary.original_bytes > 0:
+            return plate, None, DAMAGED
+        (omitted,) = self.connection.execute(
+            "SELECT original_omitted FROM events WHERE position = ?", (summary.position,)
+        ).fetchone()
+        return plate, original, omitted
+
+    def _image(self, position: int, kind: int) -> Jpeg | None:
+        try:
+            found = self.connection.execute(
+                "SELECT data, width, height, checksum FROM images WHERE image_id = ?", (2 * position + kind,)
+            ).fetchone()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            return None
+        if found is None or zlib.crc32(found[0]) != found[3]:
+            return None
+        return Jpeg(found[0], found[1], found[2])
+
+    def _summaries(self, rest: str, *values: object) -> list[Summary]:
+        rows = self.connection.execute(f"SELECT {_SUMMARY} FROM events {rest}", values)  # noqa: S608 - our own texts
+        return [_summary(row) for row in rows]
+
+
+def _summary(row: tuple[Any, ...]) -> Summary:
+    position, event_id, kind, code, sequence, state, size, original, attempts, offline, at_ms, monotonic_s, boot = row
+    return Summary(
+        position=_int(position),
+        event_id=str(event_id),
+        event_type=str(kind),
+        code=None if code is None else str(code),
+        sequence=None if sequence is None else _int(sequence),
+        state=State(_int(state)),
+        size_bytes=_int(size),
+        original_bytes=_int(original),
+        attempts=_int(attempts),
+        recorded_offline=bool(offline),
+        recorded_at=_moment(_int(at_ms)),
+        recorded_monotonic_s=float(monotonic_s),
+        boot_id=str(boot),
+    )
+
+
+def _int(value: object) -> int:
+    """SQLite is free in its types; a column of ours that holds no number is damage."""
+    if not isinstance(value, int):
+        raise sqlite3.DatabaseError(f"a number was expected in the queue's file, found {type(value).__name__}")
+    return value
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=milliseconds)

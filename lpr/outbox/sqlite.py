@@ -1,0 +1,741 @@
+"""The queue on disk: an async face over one thread that owns the connection it writes with.
+
+Coroutines hand the writer functions and await their results. The writer takes all that has piled up while the disk was
+busy into one transaction (group commit), so that many events cost little more than one; a result is given only after
+the commit has returned. Reads run on a second connection in a second thread and never wait for a commit.
+
+When the disk takes nothing (full, read-only, failing) events, deliveries and burials are held in memory within a bound,
+stay visible and deliverable, and are written when it does again: see `held`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue as queues
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self, TypeVar
+
+import structlog
+
+from lpr.domain.clock import Clock, SystemClock
+from lpr.domain.errors import LprError, OutboxError
+from lpr.domain.events import ErrorRaised, ProcessingStatus, QueueStatus, StoredEvent
+from lpr.outbox.base import DeadLetter, Entry, Ticket
+from lpr.outbox.files import (
+    DATABASE,
+    SEQUENCES_AHEAD,
+    DirectoryLock,
+    SideRecord,
+    is_damage,
+    is_full,
+    make_data_dir,
+    translate,
+)
+from lpr.outbox.held import Held
+from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
+from lpr.outbox.queue import Queue, Snapshot, as_dead_letter, as_entry
+from lpr.outbox.rescue import open_database
+from lpr.outbox.rows import Burial, Row, RowMaker, State
+from lpr.outbox.schema import PAGE_SIZE, connect, transaction
+from lpr.outbox.shelf import SqliteShelf
+from lpr.outbox.troubles import corrupt_error, disk_low_error
+from lpr.wire import PROCESSING_STATUS
+
+T = TypeVar("T")
+
+MAX_BATCH = 64
+"""Most calls in one transaction, so that the first of them does not wait long for the last."""
+TICK_S = 1.0
+"""How often the writer looks after the file: attempts written down, free pages given back, other processes noticed."""
+EXPIRE_EVERY_S = 60.0
+RETRY_EVERY_S = 0.5
+"""How often a disk that took nothing is tried again."""
+VACUUM_PAGES = 64
+"""Pages given back in one step: 1 MB, a few milliseconds for which a call may have to wait."""
+SLACK_PAGES = 256
+"""Free pages that a busy file keeps for the next events; an idle one gives back all."""
+
+GIVE_BACK_S = 5.0
+"""Longest that giving back pages may hold up the end of the agent."""
+MAX_TOLD = 20
+"""Newest errors about the queue that a listener who comes late is still told."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Job:
+    """A function for the writer; it returns the tickets of events that have newly come to wait.
+
+    An `LprError` that it raises is its own result and must leave nothing changed. `defer` is what happens instead, in
+    memory, when the disk takes nothing.
+    """
+
+    run: Callable[[Queue], list[Ticket]]
+    done: asyncio.Future[list[Ticket]] | None = None
+    defer: Callable[[OutboxError], list[Ticket]] | None = None
+
+
+class SqliteOutbox:
+    """An `Outbox` in a data directory. Made by `open`; an async context manager that closes it."""
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        lock: DirectoryLock,
+        side: SideRecord,
+        shelf: SqliteShelf,
+        reading: SqliteShelf,
+        queue: Queue,
+    ) -> None:
+        """Use `open`. `shelf` is the queue's own, `reading` another one of the same file."""
+        self._path = path
+        self._lock = lock
+        self._side = side
+        self._queue = queue
+        self._shelf = shelf
+        self._reading = reading
+        self._boot_id = queue.maker.boot_id
+        self._held = Held()
+        self._attempts: dict[str, int] = {}
+        self._unwritten_attempts: set[str] = set()
+        self._memory_lock = threading.Lock()
+        """Guards what the writer, the reader and the loop share: held events and attempts."""
+        self._on_recorded: list[Callable[[Ticket], None]] = []
+        self._on_trouble: list[Callable[[ErrorRaised], None]] = []
+        self._told: list[ErrorRaised] = []
+        self._jobs: queues.SimpleQueue[_Job | None] = queues.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox-reader")
+        self._closing: asyncio.Task[None] | None = None
+        self._failure: OutboxError | None = None
+        """Why the disk takes nothing, None while it does."""
+        self._next_try_s = 0.0
+        self._next_expiry_s = 0.0
+        self._data_version = _data_version(shelf)
+        self._revision = shelf.revision()
+        self._saved = replace(queue.counters)
+        self._writer = threading.Thread(target=self._write_until_closed, name="outbox-writer", daemon=True)
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Opening and closing
+
+    @classmethod
+    async def open(
+        cls,
+        data_dir: Path,
+        *,
+        agent_id: str,
+        boot_id: str,
+        clock: Clock | None = None,
+        limits: OutboxLimits | None = None,
+    ) -> Self:
+        """Open the queue in `data_dir`, made where it is not there; a damaged one is rescued first.
+
+        `boot_id` is the uuid of this run. Raises `OutboxLockedError` where another agent works there, `OutboxError`
+        where it cannot be opened or was written by a newer version.
+        """
+        maker = RowMaker(agent_id=agent_id, boot_id=boot_id, clock=clock or SystemClock())
+        opening = asyncio.ensure_future(asyncio.to_thread(_open_parts, data_dir, maker, limits or OutboxLimits()))
+        try:
+            parts = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_discard)
+            raise
+        outbox = cls(
+            path=data_dir / DATABASE,
+            lock=parts.lock,
+            side=parts.side,
+            shelf=parts.shelf,
+            reading=parts.reading,
+            queue=parts.queue,
+        )
+        outbox._told = [error for error, _ in parts.queue.take_troubles()]
+        outbox._writer.start()
+        return outbox
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Commit what was begun, give back free pages and let go of the directory; twice is harmless.
+
+        Cancelling does not cut it short: the files are left in order all the same.
+        """
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
+        await asyncio.to_thread(self._readers.shutdown)
+        await asyncio.to_thread(self._let_go)
+
+    def _let_go(self) -> None:
+        _close_quietly(self._reading.connection, self._shelf.connection)
+        self._side.close()
+        self._lock.release()
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # What the agent calls
+
+    async def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
+        """Store an event for good; see `Outbox.record`."""
+        tickets = await self._write(
+            lambda queue: [queue.record(event, link_up=link_up)],
+            defer=lambda error: self._hold_event(event, link_up, error),
+        )
+        return tickets[0]
+
+    async def put_status(self, status: ProcessingStatus) -> Ticket:
+        """Store a status in place of the one that waits."""
+        tickets = await self._write(
+            lambda queue: [queue.put_status(status)], defer=lambda _: [self._hold(self._queue.make_status_row(status))]
+        )
+        return tickets[0]
+
+    async def waiting(self, *, limit: int, exclude: Collection[str] = ()) -> Sequence[Ticket]:
+        """The oldest waiting events."""
+        return await self._read(lambda: self._waiting(limit, frozenset(exclude)))
+
+    async def load(self, event_id: str) -> Entry | None:
+        """One waiting event with its pictures."""
+        return await self._read(lambda: self._load(event_id))
+
+    async def count_attempt(self, event_id: str) -> None:
+        """Remember an attempt; on disk within a second or so."""
+        entry = None if event_id in self._attempts else await self._read(lambda: self._find(event_id))
+        with self._memory_lock:
+            if event_id not in self._attempts:
+                if entry is None:
+                    return
+                self._attempts[event_id] = entry.attempts
+            self._attempts[event_id] += 1
+            self._unwritten_attempts.add(event_id)
+
+    async def settle(self, event_ids: Collection[str]) -> None:
+        """Delete what the back-end holds."""
+        names = frozenset(event_ids)
+
+        def run(queue: Queue) -> list[Ticket]:
+            queue.settle(names)
+            return []
+
+        def defer(_: OutboxError) -> list[Ticket]:
+            with self._memory_lock:
+                self._held.settle(names)
+            return []
+
+        await self._write(run, defer=defer)
+        self._forget_attempts(names)
+
+    async def bury(self, event_id: str, *, code: str, reason: str) -> None:
+        """Move an event to the dead letters."""
+        burial = Burial(code=code, reason=reason, buried_at=self._queue.maker.now().wall)
+
+        def run(queue: Queue) -> list[Ticket]:
+            if (attempts := self._attempts.get(event_id)) is not None:
+                self._shelf.add_attempts([(event_id, attempts)])
+            queue.bury(event_id, burial)
+            return []
+
+        def defer(_: OutboxError) -> list[Ticket]:
+            with self._memory_lock:
+                self._held.bury(event_id, burial)
+            return []
+
+        await self._write(run, defer=defer)
+        self._forget_attempts([event_id])
+
+    async def status(self) -> QueueStatus:
+        """The queue in numbers."""
+        return await self._read(self._status)
+
+    def on_recorded(self, listener: Callable[[Ticket], None]) -> None:
+        """Call `listener` in the event loop for every event that has newly come to wait."""
+        self._on_recorded.append(listener)
+
+    def on_trouble(self, listener: Callable[[ErrorRaised], None]) -> None:
+        """Call `listener` in the event loop for every error that the outbox has recorded about itself."""
+        self._on_trouble.append(listener)
+        for error in self._told:
+            self._loop.call_soon(listener, error)
+
+    async def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
+        """The oldest dead letters."""
+        return await self._read(
+            lambda: [as_dead_letter(summary, burial, self._boot_id) for summary, burial in self._reading.dead(limit)]
+        )
+
+    async def retry_dead(self, event_ids: Collection[str]) -> int:
+        """Let dead letters wait again."""
+        names = frozenset(event_ids)
+        self._forget_attempts(names)
+        return len(await self._write(lambda queue: queue.retry_dead(names)))
+
+    async def drop_dead(self, event_ids: Collection[str]) -> int:
+        """Delete dead letters."""
+        names = frozenset(event_ids)
+        dropped = 0
+
+        def run(queue: Queue) -> list[Ticket]:
+            nonlocal dropped
+            dropped = queue.drop_dead(names)
+            return []
+
+        await self._write(run)
+        return dropped
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # The reader's thread
+
+    async def _read(self, look: Callable[[], T]) -> T:
+        """Run `look` on the reading connection, in one consistent view. Raises `OutboxError`."""
+        if self._closing is not None:
+            raise OutboxError("the queue is closed")
+        try:
+            return await self._loop.run_in_executor(self._readers, self._in_one_view, look)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self._jobs.put(_Job(self._verify))
+            raise translate(error, "read the queue", self._path) from error
+
+    def _in_one_view(self, look: Callable[[], T]) -> T:
+        self._reading.connection.execute("BEGIN")
+        try:
+            return look()
+        finally:
+            self._reading.connection.execute("COMMIT")
+
+    def _waiting(self, limit: int, exclude: frozenset[str]) -> list[Ticket]:
+        # Memory before disk: what is written down in between is then seen twice, and not missed.
+        with self._memory_lock:
+            held = self._held.tickets(self._boot_id)
+            hidden = self._held.hidden()
+            hides_status = self._held.replaces_status
+        rows = self._reading.waiting(limit + len(exclude) + len(hidden) + hides_status)
+        on_disk = [
+            row.ticket(self._boot_id)
+            for row in rows
+            if row.event_id not in hidden and not (hides_status and row.event_type == PROCESSING_STATUS)
+        ]
+        known = {ticket.event_id for ticket in on_disk}
+        both = on_disk + [ticket for ticket in held if ticket.event_id not in known]
+        return [self._with_attempts(ticket) for ticket in both if ticket.event_id not in exclude][:limit]
+
+    def _load(self, event_id: str) -> Entry | None:
+        with self._memory_lock:
+            entry = self._held.entry(event_id, self._boot_id)
+            hidden = self._held.hides(event_id)
+        if entry is None and not hidden:
+            found = self._reading.contents(event_id)
+            if found is not None and found[0].state is State.WAITING:
+                entry = as_entry(*found, self._boot_id)
+        return None if entry is None else replace(entry, ticket=self._with_attempts(entry.ticket))
+
+    def _find(self, event_id: str) -> Ticket | None:
+        with self._memory_lock:
+            held = [ticket for ticket in self._held.tickets(self._boot_id) if ticket.event_id == event_id]
+        return next(iter(held or [row.ticket(self._boot_id) for row in self._reading.find([event_id])]), None)
+
+    def _with_attempts(self, ticket: Ticket) -> Ticket:
+        attempts = self._attempts.get(ticket.event_id, ticket.attempts)
+        return ticket if attempts == ticket.attempts else replace(ticket, attempts=attempts)
+
+    def _status(self) -> QueueStatus:
+        now, counters = self._queue.maker.now(), self._queue.counters
+        with self._memory_lock:
+            held, hidden = self._held.tickets(self._boot_id), self._held.hidden()
+            held_age_s = self._held.oldest_age_s(now, self._boot_id)
+        oldest = [row for row in self._reading.waiting(len(hidden) + 1) if row.event_id not in hidden][:1]
+        return QueueStatus(
+            pending=max(0, counters.waiting + len(held) - len(hidden)),
+            bytes=counters.used_bytes + sum(ticket.size_bytes for ticket in held),
+            oldest_age_s=max([held_age_s, *(row.age_s(now, self._boot_id) for row in oldest)]),
+            dead_letters=counters.dead,
+        )
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # The writer's thread
+
+    async def _write(
+        self, run: Callable[[Queue], list[Ticket]], defer: Callable[[OutboxError], list[Ticket]] | None = None
+    ) -> list[Ticket]:
+        """Run `run` in a transaction; returns once that is durable. Raises `OutboxError`."""
+        if self._closing is not None:
+            raise OutboxError("the queue is closed")
+        done: asyncio.Future[list[Ticket]] = self._loop.create_future()
+        self._jobs.put(_Job(run, done, defer))
+        return await done
+
+    def _write_until_closed(self) -> None:
+        next_tick_s, idle, closing = time.monotonic() + TICK_S, True, False
+        while not closing:
+            jobs, closing = self._next_jobs(max(0.0, next_tick_s - time.monotonic()))
+            if jobs:
+                idle = False
+                self._commit(jobs)
+            if closing or time.monotonic() >= next_tick_s:
+                self._look_after(idle=idle or closing)
+                next_tick_s, idle = time.monotonic() + TICK_S, True
+
+    def _next_jobs(self, timeout_s: float) -> tuple[list[_Job], bool]:
+        """What has piled up, and whether the end was asked for."""
+        jobs: list[_Job] = []
+        with contextlib.suppress(queues.Empty):
+            job = self._jobs.get(timeout=timeout_s)
+            while job is not None and len(jobs) < MAX_BATCH - 1:
+                jobs.append(job)
+                job = self._jobs.get_nowait()
+            if job is None:
+                return jobs, True
+            jobs.append(job)
+        return jobs, False
+
+    def _commit(self, jobs: Sequence[_Job], *, after_rescue: bool = False) -> None:
+        """One transaction for all of `jobs`, and for what is held; then their results."""
+        if self._failure is not None and time.monotonic() < self._next_try_s:
+            self._defer(jobs, self._failure)
+            return
+        snapshot = self._queue.snapshot()
+        try:
+            outcomes, revived, version = self._transact(jobs)
+        except (sqlite3.Error, OSError) as error:
+            self._take_back(snapshot)
+            damaged = isinstance(error, sqlite3.Error) and is_damage(error)
+            if damaged and not after_rescue and self._reopen():
+                self._commit(jobs, after_rescue=True)
+            else:
+                self._defer(jobs, self._note_failure(error))
+            return
+        except Exception as error:  # noqa: BLE001 - a fault in a job; it is handed to whoever gave that job
+            self._take_back(snapshot)
+            if len(jobs) == 1:
+                self._finish([(jobs[0], error)], [])
+            for job in jobs if len(jobs) > 1 else ():
+                self._commit([job])
+            return
+        self._data_version = version
+        self._note_success()
+        self._finish(list(zip(jobs, outcomes, strict=True)), revived)
+
+    def _transact(self, jobs: Sequence[_Job]) -> tuple[list[list[Ticket] | LprError], list[Ticket], int]:
+        """What the jobs gave, what another process has put back, and the version of the data that was seen."""
+        outcomes: list[list[Ticket] | LprError] = []
+        with transaction(self._shelf.connection):
+            version = _data_version(self._shelf)
+            revived = self._notice_others() if version != self._data_version else []
+            if self._held:
+                self._held.replay(self._queue)
+            for job in jobs:
+                try:
+                    outcomes.append(job.run(self._queue))
+                except LprError as error:
+                    outcomes.append(error)
+            self._save_counters()
+        return outcomes, revived, version
+
+    def _save_counters(self) -> None:
+        counters = self._queue.counters
+        self._side.reserve(counters.last_sequence)
+        saved = (self._saved.last_sequence, self._saved.last_position)
+        if (counters.last_sequence, counters.last_position) != saved:
+            self._shelf.save_counters(counters)
+            self._saved = replace(counters)
+
+    def _notice_others(self) -> list[Ticket]:
+        """Another process (`lpr-agent queue`) has written: count anew, and see what it has put back."""
+        before = self._queue.counters
+        counters = self._shelf.counters()
+        counters.last_sequence = max(counters.last_sequence, before.last_sequence)
+        counters.last_position = max(counters.last_position, before.last_position)
+        self._queue.counters = counters
+        self._shelf.forget_what_is_gone()
+        revived = [row.ticket(self._boot_id) for row in self._shelf.revived_after(self._revision)]
+        self._revision = self._shelf.revision()
+        self._forget_attempts([ticket.event_id for ticket in revived])
+        return revived
+
+    def _finish(self, outcomes: Sequence[tuple[_Job, list[Ticket] | Exception]], tickets: Sequence[Ticket]) -> None:
+        """Give results to those who wait, and tell the listeners, all in the event loop."""
+        troubles = self._queue.take_troubles()
+        news = [ticket for _, outcome in outcomes if isinstance(outcome, list) for ticket in outcome]
+        news += [*tickets, *(ticket for _, ticket in troubles)]
+        # A loop that is closed has nobody left in it who waits.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._tell, outcomes, news, [error for error, _ in troubles])
+
+    def _tell(
+        self,
+        outcomes: Sequence[tuple[_Job, list[Ticket] | Exception]],
+        tickets: Sequence[Ticket],
+        troubles: Sequence[ErrorRaised],
+    ) -> None:
+        for job, outcome in outcomes:
+            if job.done is None or job.done.done():
+                continue  # nobody waits, or no longer; what it did stands
+            if isinstance(outcome, Exception):
+                job.done.set_exception(outcome)
+            else:
+                job.done.set_result(outcome)
+        for ticket in tickets:
+            for on_recorded in self._on_recorded:
+                on_recorded(ticket)
+        for error in troubles:
+            self._told.append(error)
+            for on_trouble in self._on_trouble:
+                on_trouble(error)
+        del self._told[:-MAX_TOLD]
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # When the disk takes nothing (the writer's thread)
+
+    def _take_back(self, snapshot: Snapshot) -> None:
+        self._queue.restore(snapshot)
+        self._shelf.forget_what_is_gone()
+        self._saved = replace(self._saved, last_sequence=-1)
+
+    def _note_failure(self, error: sqlite3.Error | OSError) -> OutboxError:
+        """Remember that the disk takes nothing; at first, say so."""
+        self._next_try_s = time.monotonic() + RETRY_EVERY_S
+        first, self._failure = self._failure is None, translate(error, "write to the queue", self._path)
+        if first:
+            log.error("queue_not_writable", error=self._failure.message, hint=self._failure.hint)
+        if first and is_full(error):
+            low = disk_low_error(
+                self._queue.maker.now(),
+                free_bytes=_free_bytes(self._path),
+                min_free_bytes=self._queue.limits.min_free_disk,
+            )
+            self._hold(self._queue.make_row(low, link_up=True))
+        return self._failure
+
+    def _note_success(self) -> None:
+        if self._failure is None:
+            return
+        log.warning("queue_writable_again", events_written=len(self._held.rows))
+        self._failure = None
+        with self._memory_lock:
+            self._held.clear()
+        self._remember_held()
+
+    def _defer(self, jobs: Sequence[_Job], failure: OutboxError) -> None:
+        outcomes: list[tuple[_Job, list[Ticket] | Exception]] = []
+        for job in jobs:
+            try:
+                outcomes.append((job, failure if job.defer is None else job.defer(failure)))
+            except LprError as error:
+                outcomes.append((job, error))
+        self._remember_held()
+        self._finish(outcomes, [])
+
+    def _hold_event(self, event: StoredEvent, link_up: bool, failure: OutboxError) -> list[Ticket]:
+        """Keep an event that could not be written; it can be delivered, but whoever recorded it is told the truth."""
+        ticket = self._hold(self._queue.make_row(event, link_up=link_up))
+        self._finish([], [ticket])
+        raise type(failure)(
+            f"{failure.message}; the event is held in memory until it can be written", hint=failure.hint
+        )
+
+    def _hold(self, row: Row) -> Ticket:
+        with self._memory_lock:
+            return self._held.hold(row, self._boot_id)
+
+    def _remember_held(self) -> None:
+        """Which sequences a crash would lose now, so that the next start can report them."""
+        try:
+            self._side.hold(self._held.last_sequence)
+        except OSError as error:
+            log.error("queue_side_record_not_written", error=str(error))
+
+    def _verify(self, _: Queue) -> list[Ticket]:
+        """Look for damage that a reader has come upon; what is found leads to a rescue."""
+        (finding,) = self._shelf.connection.execute("PRAGMA quick_check(1)").fetchone()
+        if finding != "ok":
+            raise sqlite3.DatabaseError(finding)
+        return []
+
+    def _reopen(self) -> bool:
+        """The file turned out to be damaged while in use: set it aside and go on with what can be read of it."""
+        log.error("queue_damaged_in_use", file=self._path.name)
+        maker, limits = self._queue.maker, self._queue.limits
+        last = self._queue.counters
+        _close_quietly(self._shelf.connection)
+        try:
+            self._readers.submit(self._reading.connection.close).result()
+            opened = open_database(self._path.parent, maker, limits, self._side.contents, damaged=True)
+            self._shelf.connection = opened.connection
+            self._reading.connection = connect(self._path, read_only=True)
+        except (OutboxError, sqlite3.Error, OSError) as error:
+            log.error("queue_rescue_failed", error=str(error))
+            return False
+        self._shelf.forget_what_is_gone()
+        self._queue.counters = self._shelf.counters()
+        self._queue.counters.last_sequence = max(self._queue.counters.last_sequence, last.last_sequence)
+        self._data_version = _data_version(self._shelf)
+        self._queue.add_troubles(opened.troubles)
+        return True
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Looking after the file (the writer's thread)
+
+    def _look_after(self, *, idle: bool) -> None:
+        """Everything that has time until nobody waits for it."""
+        try:
+            if self._held or self._unwritten_attempts or _data_version(self._shelf) != self._data_version:
+                self._commit([])
+                self._write_attempts()
+            if time.monotonic() >= self._next_expiry_s:
+                self._next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
+                self._commit([_Job(_expire)])
+            if self._failure is None:
+                self._give_back(idle=idle)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("queue_upkeep_failed", error=str(error))
+
+    def _write_attempts(self) -> None:
+        with self._memory_lock:
+            counts = {name: self._attempts[name] for name in self._unwritten_attempts if name in self._attempts}
+        if not counts or self._failure is not None:
+            return
+        with transaction(self._shelf.connection):
+            self._shelf.add_attempts(counts.items())
+        with self._memory_lock:
+            self._unwritten_attempts -= {name for name, count in counts.items() if self._attempts.get(name) == count}
+
+    def _forget_attempts(self, event_ids: Collection[str]) -> None:
+        with self._memory_lock:
+            for event_id in event_ids:
+                self._attempts.pop(event_id, None)
+                self._unwritten_attempts.discard(event_id)
+
+    def _give_back(self, *, idle: bool) -> None:
+        """Return free pages to the file system: a few from a busy file, all from an idle one."""
+        connection = self._shelf.connection
+        deadline_s = time.monotonic() + GIVE_BACK_S
+        kept = 0 if idle else SLACK_PAGES
+        gave = False
+        while _free_pages(connection) > kept:
+            # `execute` would take one step of it, and so give back one page.
+            connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+            gave = True
+            if not idle or not self._jobs.empty() or time.monotonic() > deadline_s:
+                break
+        if gave and idle:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    lock: DirectoryLock
+    side: SideRecord
+    shelf: SqliteShelf
+    reading: SqliteShelf
+    queue: Queue
+
+
+def _open_parts(data_dir: Path, maker: RowMaker, limits: OutboxLimits) -> _Parts:
+    """Everything that touches the disk at the start. What was opened is closed again where a later step fails."""
+    make_data_dir(data_dir)
+    with contextlib.ExitStack() as stack:
+        lock = DirectoryLock(data_dir)
+        stack.callback(lock.release)
+        try:
+            side = SideRecord(data_dir)
+        except OSError as error:
+            raise translate(error, "open the sequence record in", data_dir) from error
+        stack.callback(side.close)
+        path = data_dir / DATABASE
+        opened = open_database(data_dir, maker, limits, side.contents)
+        shelf = SqliteShelf(opened.connection)
+        stack.callback(_close_quietly, shelf.connection)
+        try:
+            reading = SqliteShelf(connect(path, read_only=True))
+            stack.callback(_close_quietly, reading.connection)
+            queue = Queue(shelf, maker, limits, disk_room=lambda: (_free_bytes(path), _free_inside(shelf.connection)))
+            queue.add_troubles(opened.troubles)
+            _begin(queue, shelf, side)
+        except (sqlite3.Error, OSError) as error:
+            raise translate(error, "open the queue", path) from error
+        stack.pop_all()
+    return _Parts(lock=lock, side=side, shelf=shelf, reading=reading, queue=queue)
+
+
+def _discard(opening: asyncio.Future[_Parts]) -> None:
+    """Nobody waits for these parts any longer: let go of the directory."""
+    if not opening.cancelled() and opening.exception() is None:
+        parts = opening.result()
+        _close_quietly(parts.reading.connection, parts.shelf.connection)
+        parts.side.close()
+        parts.lock.release()
+
+
+def _begin(queue: Queue, shelf: SqliteShelf, side: SideRecord) -> None:
+    """Report what the last run could not, and note who writes from now on."""
+    known, reserved, held = queue.counters.last_sequence, side.contents.reserved, side.contents.held
+    losses = Losses()
+    if held > known:
+        losses.unknown.append((known + 1, held))
+        queue.counters.last_sequence = held
+    elif known < reserved - SEQUENCES_AHEAD - MAX_BATCH * 4:
+        # The file is older than what was given: a backup put back, a log file deleted.
+        queue.counters.last_sequence = reserved
+        waiting = queue.counters.waiting
+        queue.owe(
+            corrupt_error(
+                queue.maker.now(), recovered=waiting, unreadable=None, set_aside="", next_sequence=reserved + 1
+            )
+        )
+    with transaction(shelf.connection):
+        queue.report(losses, CAUSE_DISK_FULL)
+        queue.pay()
+        queue.expire()
+        side.reserve(queue.counters.last_sequence)
+        shelf.save_counters(queue.counters)
+        shelf.take_note("agent_id", queue.maker.agent_id)
+        shelf.take_note("boot_id", queue.maker.boot_id)
+    side.hold(0)
+
+
+def _expire(queue: Queue) -> list[Ticket]:
+    queue.expire()
+    return []
+
+
+def _data_version(shelf: SqliteShelf) -> int:
+    """Changes whenever another connection has written."""
+    return int(shelf.connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def _free_inside(connection: sqlite3.Connection) -> int:
+    return _free_pages(connection) * PAGE_SIZE
+
+
+def _free_bytes(path: Path) -> int:
+    stats = os.statvfs(path.parent)
+    return stats.f_bavail * stats.f_frsize
+
+
+def _close_quietly(*connections: sqlite3.Connection) -> None:
+    for connection in connections:
+        try:
+            connection.close()
+        except sqlite3.Error as error:
+            log.error("queue_close_failed", error=str(error))
