@@ -14,6 +14,7 @@ network has just read this fresh sample exactly right: so it learns its own chan
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import math
 import multiprocessing
@@ -34,12 +35,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lpr.plates.alphabet import BLANK, SLOTS
+from lpr.plates.alphabet import BLANK, SLOTS, normalise
 from scripts.recognizer_net import CELLS_HIGH, CELLS_WIDE, NetSettings, Outputs, RecognizerNet
-from scripts.render.crops import CROP_HEIGHT, CROP_WIDTH, UNKNOWN, Crop, random_crop
+from scripts.render.crops import CROP_HEIGHT, CROP_WIDTH, UNKNOWN, Crop, RealPlate, random_crop, real_crop
 
 CHUNK: Final = 128
 VALIDATION_SEED: Final = 990_017
+REAL_SHARE: Final = 0.008
+"""Small: there are few vehicles in those photographs, and their texts must not become a habit."""
+REAL_WIDTH: Final = 200
+"""Photographs are shrunk so that their plates are at most so wide: nearer to what cameras at a gate see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +109,43 @@ class Batch:
         return tensors
 
 
-def render_batch(random: Random, backgrounds: list[NDArray[np.uint8]], count: int) -> Batch:
-    """`count` fresh samples."""
+def render_batch(
+    random: Random, backgrounds: list[NDArray[np.uint8]], count: int, real: list[RealPlate] | None = None
+) -> Batch:
+    """`count` fresh samples; a few of them are photographs where `real` has any."""
     batch = Batch.empty(count)
+    texts = sorted({plate.text for plate in real or []})
     for index in range(count):
-        batch.put(index, random_crop(random, backgrounds))
+        if real and random.random() < REAL_SHARE:
+            # By text first: some vehicles have thirty pictures, some one.
+            text = random.choice(texts)
+            batch.put(index, real_crop(random.choice([plate for plate in real if plate.text == text]), random))
+        else:
+            batch.put(index, random_crop(random, backgrounds))
     return batch
+
+
+def load_real(folder: Path | None) -> list[RealPlate]:
+    """Labelled plates of `folder` (images/, labels.csv) that may train; none without a folder."""
+    if folder is None:
+        return []
+    with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
+        labels = [row for row in csv.DictReader(file) if row["text"] and row["rows"]]
+    plates = []
+    for row in labels:
+        image = cv2.imread(str(folder / "images" / row["image"]))
+        if image is None:
+            continue
+        x, y, width, height = (float(row[name]) for name in ("x", "y", "width", "height"))
+        reach = 0.25 * max(width, height)
+        left, top = max(0, round(x - reach)), max(0, round(y - reach))
+        part = image[top : round(y + height + reach), left : round(x + width + reach)]
+        factor = min(1.0, REAL_WIDTH / width)
+        part = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        box = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], np.float32)
+        corners = ((box - np.float32([left, top])) * factor).astype(np.float32)
+        plates.append(RealPlate(part, corners, normalise(row["text"]), int(row["rows"])))
+    return plates
 
 
 def load_backgrounds(folder: Path | None) -> list[NDArray[np.uint8]]:
@@ -127,23 +163,26 @@ def load_backgrounds(folder: Path | None) -> list[NDArray[np.uint8]]:
     return kept
 
 
-def render_for_ever(seed: int, backgrounds: Path | None, chunks: Any) -> None:
+def render_for_ever(seed: int, backgrounds: Path | None, real: Path | None, chunks: Any) -> None:
     """The worker: puts chunks into a bounded queue until its parent goes."""
     cv2.setNumThreads(1)
     os.nice(3)
+    parent = os.getppid()
     random = Random(seed)
-    pictures = load_backgrounds(backgrounds)
-    while os.getppid() != 1:
-        chunks.put(render_batch(random, pictures, CHUNK))
+    pictures, photographs = load_backgrounds(backgrounds), load_real(real)
+    while os.getppid() == parent:
+        chunks.put(render_batch(random, pictures, CHUNK, photographs))
 
 
 class Pool:
     """Rendered samples in memory, the oldest replaced by the newest."""
 
-    def __init__(self, settings: Settings, backgrounds: Path | None, seed: int) -> None:
+    def __init__(self, settings: Settings, backgrounds: Path | None, real: Path | None, seed: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._chunks = context.Queue(16)
-        self._worker = context.Process(target=render_for_ever, args=(seed, backgrounds, self._chunks), daemon=True)
+        self._worker = context.Process(
+            target=render_for_ever, args=(seed, backgrounds, real, self._chunks), daemon=True
+        )
         self._worker.start()
         self._samples = Batch.empty(settings.pool)
         self._reuse = settings.reuse
@@ -212,6 +251,8 @@ def losses(outputs: Outputs, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor
     named = torch.where(near > 0.12, characters.gather(1, owner), torch.full_like(owner, BLANK))
     sure = (near > 0.12) | (near < 0.01)
     cells = F.cross_entropy(outputs.cells.flatten(0, 1), named.flatten(), reduction="none").view_as(near)
+    # Where a real plate's characters stand is not known: its cells teach nothing.
+    sure &= (known.any(dim=1) | ~readable)[:, None]
     cell = (cells * sure).sum() / sure.sum()
     right = (outputs.characters.argmax(dim=2) == characters).all(dim=1) & readable
     return {
@@ -270,7 +311,13 @@ def rate_at(settings: Settings, step: int, progress: float) -> float:
 
 
 def train(
-    run: Path, settings: Settings, net_settings: NetSettings, minutes: float, backgrounds: Path | None, resume: bool
+    run: Path,
+    settings: Settings,
+    net_settings: NetSettings,
+    minutes: float,
+    backgrounds: Path | None = None,
+    real: Path | None = None,
+    resume: bool = False,
 ) -> None:
     """Train for `minutes` of this process's life beyond what a resumed run already had."""
     run.mkdir(parents=True, exist_ok=True)
@@ -292,7 +339,7 @@ def train(
         optimiser.load_state_dict(state["optimiser"])
         step, spent_s, samples = state["step"], state["spent_s"], state["samples"]
     # After a resumption the worker must not render the same plates again.
-    pool = Pool(settings, backgrounds, settings.seed * 1000 + step)
+    pool = Pool(settings, backgrounds, real, settings.seed * 1000 + step)
     validation = render_batch(Random(VALIDATION_SEED), load_backgrounds(backgrounds), settings.validation)
 
     def save() -> None:
@@ -370,6 +417,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint and log")
     parser.add_argument("--minutes", type=float, default=90, help="time to train, resumed time included")
     parser.add_argument("--backgrounds", type=Path, help="folder of plate-free pictures")
+    parser.add_argument("--real", type=Path, help="folder with images/ and labels.csv of photographs that may train")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -380,7 +428,15 @@ def main() -> None:
     # Being told to stop is no loss: what stands is saved on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     settings = Settings(seed=arguments.seed, bf16=not arguments.fp32)
-    train(arguments.run, settings, NetSettings(), arguments.minutes, arguments.backgrounds, arguments.resume)
+    train(
+        arguments.run,
+        settings,
+        NetSettings(),
+        arguments.minutes,
+        arguments.backgrounds,
+        arguments.real,
+        arguments.resume,
+    )
 
 
 if __name__ == "__main__":

@@ -152,6 +152,25 @@ def rectify(image: Image, quad: Corners) -> tuple[Image, NDArray[np.float64]]:
     return crop, homography
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RealPlate:
+    """A labelled plate of a photograph that may train: the picture around it and its upright box as corners in it."""
+
+    image: Image
+    corners: Corners
+    text: str
+    rows: int
+
+
+def real_crop(plate: RealPlate, random: Random) -> Crop:
+    """A real plate through one more camera; where its characters stand is not known."""
+    image = shoot(light(plate.image, plate.corners, random), random, hard=random.choice((0.3, 0.6)))
+    crop, _ = rectify(image, seen_quad(plate.corners, random))
+    characters = np.full(SLOTS, BLANK, np.int8)
+    characters[: len(plate.text)] = [INDEX[character] for character in plate.text]
+    return Crop(crop, characters, np.full((SLOTS, 2), np.nan, np.float32), plate.rows - 1, UNKNOWN, 1)
+
+
 def _no_plate(random: Random, backgrounds: list[Image]) -> Crop:
     """A false alarm of the detector: a piece of the world without a plate, or a body without characters."""
     width = random.randint(40, 200)

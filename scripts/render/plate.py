@@ -528,7 +528,34 @@ def _framed(image: Image, offset: tuple[float, float], body: tuple[int, int], ra
         if shade > 120 and random.random() < 0.5:
             _ornament(behind, holder, thick, random)
     cv2.copyTo(image, plate, behind)
+    if random.random() < 0.1:
+        _overlap(behind, box, random)
     return behind, body_mask
+
+
+def _overlap(image: Image, box: tuple[float, float, float, float], random: Random) -> None:
+    """A holder that reaches over the plate's edge: black rubber, chrome, or the gilt patterns that motorbikes wear."""
+    height = box[3] - box[1]
+    reach = height * random.uniform(0.01, 0.05)
+    band = np.zeros(image.shape[:2], np.uint8)
+    _rounded_rectangle(band, box, 0.08 * height, (255, 255, 255))
+    inner = (box[0] + reach, box[1] + reach, box[2] - reach, box[3] - reach)
+    _rounded_rectangle(band, inner, 0.06 * height, (0, 0, 0))
+    shade = random.choice((random.randint(5, 60), random.randint(120, 250)))
+    colour = random.choice(((shade, shade, shade), (40, 150, 200), (90, 170, 205)))
+    pattern = np.empty_like(image)
+    pattern[:] = colour
+    if random.random() < 0.7:
+        # Curls and beads at this size are a quick change of light and dark along the edge.
+        step = max(2, round(height * random.uniform(0.02, 0.06)))
+        dark = tuple(channel // random.choice((2, 3)) for channel in colour)
+        for x in range(round(box[0]), round(box[2]), step):
+            cv2.circle(pattern, (x, round(box[1] + random.random() * reach)), max(1, step // 3), dark, -1)
+            cv2.circle(pattern, (x, round(box[3] - random.random() * reach)), max(1, step // 3), dark, -1)
+        for y in range(round(box[1]), round(box[3]), step):
+            cv2.circle(pattern, (round(box[0] + random.random() * reach), y), max(1, step // 3), dark, -1)
+            cv2.circle(pattern, (round(box[2] - random.random() * reach), y), max(1, step // 3), dark, -1)
+    cv2.copyTo(pattern, band, image)
 
 
 def _ornament(image: Image, holder: tuple[float, float, float, float], thick: float, random: Random) -> None:
