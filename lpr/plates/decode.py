@@ -67,10 +67,11 @@ def decode(
     if probabilities.ndim != 2 or probabilities.shape[1] != CLASSES:
         raise ValueError(f"probabilities must be [slots, {CLASSES}], not {list(probabilities.shape)}")
     logs = np.log(np.maximum(probabilities.astype(np.float64), _FLOOR))
+    reach = math.log(max(max_odds, max_odds_alike))
     raw = _likeliest(logs)
     text = raw.text
     if text and not matching_formats(text, rows, top):
-        allowed = _likeliest_allowed(logs, rows, top)
+        allowed = _likeliest_allowed(logs, rows, top, raw.score - reach)
         if allowed is not None and _may_replace(raw, allowed, max_odds, max_odds_alike):
             text = allowed.text
     return _plate_text(probabilities, raw.text, text, rows, top, on)
@@ -92,13 +93,18 @@ def _blanks_behind(logs: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate((np.cumsum(logs[::-1, BLANK])[::-1], [0.0]))
 
 
-def _likeliest_allowed(logs: NDArray[np.float64], rows: int, top: int | None) -> _Candidate | None:
-    """The best text that some format allows; the commoner format where two are equal."""
+def _likeliest_allowed(logs: NDArray[np.float64], rows: int, top: int | None, least: float) -> _Candidate | None:
+    """The best text that some format allows; the commoner format where two are equal.
+
+    Formats of a length with which no text at all scores `least` are not looked at.
+    """
     blank_scores = _blanks_behind(logs)
+    sign_scores = np.concatenate(([0.0], np.cumsum(logs[:, :BLANK].max(axis=1))))
+    within_reach = sign_scores + blank_scores >= least
     best: _Candidate | None = None
     for plate_format in _by_preference(rows):
         length = plate_format.length
-        if length > len(logs) or not fits_rows(plate_format, rows, top):
+        if length > len(logs) or not within_reach[length] or not fits_rows(plate_format, rows, top):
             continue
         candidate = _best_of(plate_format, logs, float(blank_scores[length]))
         if best is None or candidate.score > best.score + 1e-9:

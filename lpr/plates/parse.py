@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
@@ -37,6 +38,7 @@ class ParsedPlate:
     vehicle_type: VehicleType
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str, rows: int | None = None, on: date | None = None, top: int | None = None) -> ParsedPlate:
     """Say what `text` means; separators and case do not matter, nothing is corrected.
 
@@ -53,14 +55,16 @@ def parse(text: str, rows: int | None = None, on: date | None = None, top: int |
         return _described(clean, fitting, rows, valid=False)
     alike = [each for each in FORMATS if _fits(each, clean, rows, top, strict=False)]
     if alike:
-        return _described(clean, sorted(alike, key=lambda each: -preference(each, rows)), rows, valid=False)
+        alike.sort(key=lambda each: -preference(each, rows))
+        return _described(clean, alike, rows, valid=False)
     return _unknown(clean, rows, top)
 
 
-def matching_formats(text: str, rows: int | None = None, top: int | None = None) -> list[PlateFormat]:
+@lru_cache(maxsize=4096)
+def matching_formats(text: str, rows: int | None = None, top: int | None = None) -> tuple[PlateFormat, ...]:
     """Formats that `text` (normalised) fits to the letter, the likeliest first; `rows` and `top` as in `parse`."""
     fitting = [each for each in FORMATS if _fits(each, text, rows, top, strict=True)]
-    return sorted(fitting, key=lambda each: -preference(each, rows))
+    return tuple(sorted(fitting, key=lambda each: -preference(each, rows)))
 
 
 def preference(plate_format: PlateFormat, rows: int | None) -> float:
@@ -126,7 +130,7 @@ def _loose(part: Part) -> Part:
     return tuple(DIGITS) if part[0].isdigit() else tuple(LETTERS)
 
 
-def _described(text: str, fitting: list[PlateFormat], rows: int | None, *, valid: bool) -> ParsedPlate:
+def _described(text: str, fitting: Sequence[PlateFormat], rows: int | None, *, valid: bool) -> ParsedPlate:
     best = fitting[0]
     row_count = rows if rows is not None else (ONE_ROW if best.holds_for(ONE_ROW) else TWO_ROWS)
     vehicles = {each.vehicle(row_count) for each in fitting if each.holds_for(row_count)}
