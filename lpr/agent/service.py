@@ -60,15 +60,25 @@ class Agent:
     """One agent. `run` lasts until `stop` is called, or until the files end where all cameras are files.
 
     `config` is what is in force at the start, changes of earlier runs included. `data_dir` must exist or be makeable.
+    With `end_with_files` false it goes on when all files have been played; `files_delivered` tells in either case.
     """
 
-    def __init__(self, config: AgentConfig, *, clock: Clock | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        clock: Clock | None = None,
+        metrics: Metrics | None = None,
+        end_with_files: bool = True,
+    ) -> None:
         self.config = config
         self.clock: Clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
         self.boot_id = str(uuid.uuid4())
         self.pipelines: dict[str, CameraPipeline] = {}
-        self.standing_changed = False
+        self.files_delivered = asyncio.Event()
+        """Set when all files have been played and the back-end holds everything."""
+        self._end_with_files = end_with_files
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
@@ -78,6 +88,11 @@ class Agent:
         self._group: asyncio.TaskGroup | None = None
 
     # Life
+
+    @property
+    def link_state(self) -> LinkState:
+        """The link in numbers and words; after `run` has begun."""
+        return self._relay.state()
 
     def stop(self) -> None:
         """Ask the agent to end in good order; `run` returns when it has. May be called more than once."""
@@ -367,8 +382,10 @@ class Agent:
             if enabled and all(camera_id in self.board.ended for camera_id in enabled):
                 log.info("all files have been played; waiting for the back-end to hold everything")
                 await self._relay.drained()
-                self.stop()
-                return
+                self.files_delivered.set()
+                if self._end_with_files:
+                    self.stop()
+                    return
 
     # What goes on beside the cameras
 
