@@ -5,8 +5,8 @@
     python -m scripts.evaluate DATA/eval/vietnam --found                      # the detector alone
 
 A label counts as found where a plate's box overlaps it (IoU at least 0.3), as read where that plate's text is the
-label's (Đ counts as D, which is how the labels have it). A false read is a text of five characters or more on no label. The
-figures are those of the networks in models/ through lpr.vision, as the agent runs them.
+label's (Đ counts as D, which is how the labels have it). A false read is a text of five characters or more on no
+label. The figures are those of the networks in models/ through lpr.vision, as the agent runs them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Export the detector: checkpoint -> OpenVINO IR with its facts inside, quantised to INT8, and the golden picture.
 
     python -m scripts.export_detector RUN/last.pt                    # FP16 weights
-    python -m scripts.export_detector RUN/last.pt --int8 DATA        # INT8; calibrated on DATA/train and rendered scenes
+    python -m scripts.export_detector RUN/last.pt --int8 DATA        # INT8, calibrated on scenes from DATA/train
 
 Writes models/detector.xml and .bin, golden.png and golden.json.
 """
@@ -20,8 +20,8 @@ import torch
 
 from lpr.vision.engine import RT_INFO, load_openvino
 from scripts.render.plate import PlateSpec, draw_plate
-from scripts.render.scene import PlatePicture, draw_background, lay, load_material, render_scene
-from scripts.train_detector import Deployed, Detector, held_out, plate_pool
+from scripts.render.scene import PlatePicture, draw_background, lay, load_material, plate_pool, render_scene
+from scripts.train_detector import Deployed, Detector, held_out
 
 OUTPUT = "plates"
 SIDE = 320

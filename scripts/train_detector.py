@@ -23,8 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.render.plate import render_plate
-from scripts.render.scene import Material, PlatePicture, Scene, load_material, render_scene
+from scripts.render.scene import Material, Scene, load_material, plate_pool, render_scene
 
 STRIDE = 8  # pixels of the input a cell of the output stands for
 OUTPUTS = 1 + 4 + 8  # confidence; distances to left, top, right, bottom; corners within the box
@@ -217,7 +216,7 @@ def loss_of(raw: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     weight = (target - probability).detach().abs().pow(2) * (batch.owner != -2)
     # Photographs may hold plates without a box: a cell that is sure of one is not taught otherwise there.
     doubtful = (~batch.complete)[:, None, None] & (batch.owner == -1)
-    weight = torch.where(doubtful, weight * (1 - probability.detach()).clamp(min=0.03), weight)
+    weight = torch.where(doubtful, weight * ((1 - probability.detach()) / 0.4).clamp(0.05, 1), weight)
     # A positive cell counts by its share too, but not all the way: the middle of a large plate should be sure.
     balance = torch.ones_like(weight)
     balance[image, row, column] = share.sqrt() * 2
@@ -242,24 +241,6 @@ def loss_of(raw: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
 def held_out(name: str) -> bool:
     """One photograph in twenty is for validation, always the same ones."""
     return zlib.crc32(name.encode()) % 20 == 0
-
-
-def plate_pool(count: int, seed: int) -> list[PlatePicture]:
-    """Plates rendered ahead: straight on, at most 112 pixels high."""
-    rng = np.random.default_rng(seed)
-    pool = []
-    for _ in range(count):
-        plate = render_plate(rng)
-        image, corners, body = plate.image, plate.corners, plate.body
-        scale = 112 / image.shape[0]
-        if scale < 1:
-            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            body = cv2.resize(body, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_AREA)
-            corners = corners * np.float32(
-                [image.shape[1] / plate.image.shape[1], image.shape[0] / plate.image.shape[0]]
-            )
-        pool.append(PlatePicture(image, corners, body))
-    return pool
 
 
 class Scenes(torch.utils.data.IterableDataset[Batch]):
@@ -307,7 +288,7 @@ def validate(network: nn.Module, scenes: list[Batch]) -> dict[str, float]:
                 gx = (torch.arange(raw.shape[3]) + 0.5)[None] * STRIDE
                 at = (gx > x.min()) & (gx < x.max()) & (gy > y.min()) & (gy < y.max())
                 far &= ~at
-            for p, exact in zip(batch.owner[i].unique().tolist(), [None] * 99, strict=False):
+            for p in batch.owner[i].unique().tolist():
                 if p < 0:
                     continue
                 quad = batch.quads[i, p]
@@ -394,7 +375,7 @@ def blend(steady: nn.Module, network: nn.Module, decay: float) -> None:
     """Move the running mean of all weights and batch-norm figures towards the network."""
     mean = [t for t in steady.module.state_dict().values() if t.is_floating_point()]
     new = [t for t in network.state_dict().values() if t.is_floating_point()]
-    torch._foreach_lerp_(mean, new, 1 - decay)  # noqa: SLF001 - what PyTorch's own averaging uses
+    torch._foreach_lerp_(mean, new, 1 - decay)
 
 
 def validation(data: Path, settings: Settings) -> dict[str, list[Batch]]:
@@ -406,11 +387,24 @@ def validation(data: Path, settings: Settings) -> dict[str, list[Batch]]:
     return {"valid": [collate(scenes[i : i + 16]) for i in range(0, len(scenes), 16)]}
 
 
-def save(out: Path, network: nn.Module, steady: nn.Module, optimiser: torch.optim.Optimizer, settings: Settings,
-         spent_s: float, step: int) -> None:  # fmt: skip
+def save(
+    out: Path,
+    network: nn.Module,
+    steady: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    settings: Settings,
+    spent_s: float,
+    step: int,
+) -> None:
     """Write the checkpoint whole or not at all."""
-    kept: dict[str, Any] = {"network": network.state_dict(), "steady": steady.state_dict(), "settings": asdict(settings),
-                            "optimiser": optimiser.state_dict(), "spent_s": spent_s, "step": step}  # fmt: skip
+    kept: dict[str, Any] = {
+        "network": network.state_dict(),
+        "steady": steady.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "settings": asdict(settings),
+        "spent_s": spent_s,
+        "step": step,
+    }
     torch.save(kept, out / "next.pt")
     (out / "next.pt").replace(out / "last.pt")
 

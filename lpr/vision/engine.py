@@ -11,7 +11,6 @@ Rules
 from __future__ import annotations
 
 import asyncio
-import logging
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -22,12 +21,13 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from lpr.domain.errors import DeviceNotFoundError, VisionError
 from lpr.domain.frame import Image
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger("vision")
 
 Result = TypeVar("Result")
 Outputs: TypeAlias = Mapping[str, NDArray[np.float32]]
@@ -132,7 +132,7 @@ class Network:
         try:
             self._queue.wait_all()
         except RuntimeError as error:
-            logger.warning("an inference of %s had failed: %s", self.name, error)
+            log.warning("an inference had failed", network=self.name, error=str(error))
 
     def _start(self, image: Image, job: Job[Any]) -> None:
         try:
@@ -159,7 +159,7 @@ class Network:
         try:
             job.loop.call_soon_threadsafe(self._settle, job, result, error)
         except RuntimeError:
-            logger.debug("%s ended an inference after its event loop had closed", self.name)
+            log.debug("an inference ended after its event loop had closed", network=self.name)
 
     def _settle(self, job: Job[Any], result: object, error: BaseException | None) -> None:
         job.place.release()

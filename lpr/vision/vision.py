@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Self
+
+import structlog
 
 from lpr.domain.errors import VisionError
 from lpr.vision.base import StageTimer
@@ -18,7 +19,7 @@ from lpr.vision.models import model_path
 from lpr.vision.plate_reader import PlateReader
 from lpr.vision.recognizer import OpenVinoRecognizer
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger("vision")
 
 
 class Detail(StrEnum):
@@ -92,7 +93,7 @@ class Vision:
         except VisionError as error:
             if self.engine.options.cache_dir is None:
                 raise self._wrong(error, device) from error
-            logger.warning("%s; the cache of compiled networks is wiped", error)
+            log.warning("the cache of compiled networks is wiped", reason=str(error))
             for network in networks_of(reader):
                 self.engine.forget(network)
             self.engine.wipe_cache()
@@ -102,7 +103,13 @@ class Vision:
             except VisionError as again:
                 raise self._wrong(again, device) from again
         for network in networks_of(reader):
-            logger.info("%s %s runs on %s", network.name, network.info.get("version", "?"), ", ".join(network.devices))
+            log.info(
+                "network ready",
+                network=network.name,
+                version=network.info.get("version", "?"),
+                size="x".join(map(str, network.size)),
+                devices=", ".join(network.devices),
+            )
         return reader
 
     async def _build(self, device: str, detail: Detail) -> PlateReader:

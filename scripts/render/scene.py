@@ -21,6 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from scripts.render.plate import render_plate
+
 Image: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
 Random: TypeAlias = np.random.Generator
@@ -83,7 +85,25 @@ class Material:
     plates: Sequence[PlatePicture]
 
 
-# --- reading the photographs ---------------------------------------------------------------------------------------
+# --- what goes in -----------------------------------------------------------------------------------------------------
+
+
+def plate_pool(count: int, seed: int) -> list[PlatePicture]:
+    """Plates rendered ahead: straight on, at most 112 pixels high."""
+    rng = np.random.default_rng(seed)
+    pool = []
+    for _ in range(count):
+        plate = render_plate(rng)
+        image, corners, body = plate.image, plate.corners, plate.body
+        scale = 112 / image.shape[0]
+        if scale < 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            body = cv2.resize(body, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_AREA)
+            corners = corners * np.float32(
+                [image.shape[1] / plate.image.shape[1], image.shape[0] / plate.image.shape[0]]
+            )
+        pool.append(PlatePicture(image, corners, body))
+    return pool
 
 
 def load_photos(folder: Path, longest_side: int = 720, *, complete: bool = False) -> dict[str, Photo]:
@@ -208,9 +228,12 @@ def draw_stripes(rng: Random, image: Image, x: int, y: int, length: int) -> None
         place += step
 
 
-WORDS = ("TAXI", "HONDA", "YAMAHA", "SH 150i", "Vision", "KIA", "TOYOTA", "MAZDA", "STOP", "Baby", "EXIT", "P", "5 km/h",
-         "BAO VE", "VINAMILK", "SALE 50%", "CAM DO XE", "WC", "NO PARKING", "4x4", "AIR BLADE", "lead", "2.0 VVT-i",
-         "BUS", "XE BUYT", "Piaggio", "POLICE", "CSGT", "AB", "www.abc.vn", "1900 6789", "0903 123 456", "Hotline")  # fmt: skip
+WORDS = (
+    *("TAXI", "HONDA", "YAMAHA", "SH 150i", "Vision", "KIA", "TOYOTA", "MAZDA", "STOP", "Baby", "EXIT", "P", "5 km/h"),
+    *("BAO VE", "VINAMILK", "SALE 50%", "CAM DO XE", "WC", "NO PARKING", "4x4", "AIR BLADE", "lead", "2.0 VVT-i"),
+    *("BUS", "XE BUYT", "Piaggio", "POLICE", "CSGT", "AB", "www.abc.vn", "1900 6789", "0903 123 456", "Hotline"),
+)
+"""What stands on signs, stickers and vehicles."""
 
 
 def draw_text(rng: Random, image: Image, text: str, x: int, y: int, height_px: float, colour: tuple[int, ...]) -> None:
@@ -265,9 +288,88 @@ def sign_picture(rng: Random) -> PlatePicture:
         for _ in range(rng.integers(2, 12)):
             draw_shape(rng, image)
     else:
-        image[:] = cv2.resize(rng.integers(0, 256, (rng.integers(1, 9), rng.integers(1, 16), 3), np.uint8), (width, height),
-                              interpolation=cv2.INTER_NEAREST if rng.random() < 0.5 else cv2.INTER_LINEAR)  # fmt: skip
+        cells = rng.integers(0, 256, (rng.integers(1, 9), rng.integers(1, 16), 3), np.uint8)
+        method = cv2.INTER_NEAREST if rng.random() < 0.5 else cv2.INTER_LINEAR
+        image[:] = cv2.resize(cells, (width, height), interpolation=method)
     return PlatePicture(image, UNIT_SQUARE * np.float32([width, height]))
+
+
+def emblem_picture(rng: Random) -> PlatePicture:
+    """A maker's badge: a ring or disc in metal with bars or a few letters in it, on paint."""
+    height = 64
+    width = int(height * rng.uniform(1.0, 2.0))
+    image = np.full((height, width, 3), any_colour(rng, grey=0.8), np.uint8)
+    metal, middle = int(rng.integers(90, 256)), (width // 2, height // 2)
+    if rng.random() < 0.75:
+        axes = (int(width * rng.uniform(0.35, 0.48)), int(height * rng.uniform(0.35, 0.48)))
+        thick = -1 if rng.random() < 0.3 else int(rng.integers(3, 9))
+        cv2.ellipse(image, middle, axes, 0, 0, 360, (metal,) * 3, thick, cv2.LINE_AA)
+    ink = metal if rng.random() < 0.6 else int(rng.integers(0, 256))
+    if rng.random() < 0.3:
+        draw_text(
+            rng, image, str(rng.choice(["KIA", "GM", "HINO", "FORD", "VF", "MG"])), width // 5, 42, 24, (ink,) * 3
+        )
+    else:
+        for _ in range(int(rng.integers(1, 5))):
+            ends = rng.normal(middle, (width * 0.2, height * 0.2), (2, 2)).astype(int).tolist()
+            cv2.line(image, ends[0], ends[1], (ink,) * 3, int(rng.integers(3, 8)), cv2.LINE_AA)
+    return PlatePicture(shaded(rng, image), UNIT_SQUARE * np.float32([width, height]))
+
+
+def lamp_picture(rng: Random) -> PlatePicture:
+    """A head lamp or tail lamp that is off, or half lit: glass, reflectors, ribs."""
+    height = 72
+    width = int(height * rng.uniform(0.8, 2.5))
+    image = np.full((height, width, 3), int(rng.integers(20, 220)), np.uint8)
+    tint = [(255, 255, 255), (60, 50, 210), (40, 140, 240), (235, 235, 225)][rng.integers(0, 4)]
+    for _ in range(int(rng.integers(1, 4))):
+        at = (int(rng.uniform(0.1, 0.9) * width), int(rng.uniform(0.2, 0.8) * height))
+        radius = int(rng.uniform(0.1, 0.45) * height) + 3
+        for ring in range(radius, 2, -int(rng.integers(3, 9))):
+            shade = rng.uniform(0.2, 1.0)
+            cv2.circle(
+                image, at, ring, tuple(int(v * shade) for v in tint), -1 if rng.random() < 0.7 else 2, cv2.LINE_AA
+            )
+    step = int(rng.integers(5, 14))
+    if rng.random() < 0.5:
+        for x in range(0, width, step):
+            cv2.line(
+                image, (x, 0), (x + int(rng.integers(-4, 5)), height), (int(rng.integers(30, 256)),) * 3, 1, cv2.LINE_AA
+            )
+    return PlatePicture(shaded(rng, image), UNIT_SQUARE * np.float32([width, height]))
+
+
+def grid_picture(rng: Random) -> PlatePicture:
+    """A grille, mesh, tread plate or studded ramp: the same small thing many times, perhaps a reflector in it."""
+    height = 72
+    width = int(height * rng.uniform(1.0, 5.0))
+    ground, thing = any_colour(rng, grey=0.7), any_colour(rng, grey=0.7)
+    if rng.random() < 0.35:
+        ground = (int(rng.integers(0, 70)), int(rng.integers(110, 200)), int(rng.integers(150, 240)))
+    image = np.full((height, width, 3), ground, np.uint8)
+    across, down = int(rng.integers(5, 30)), int(rng.integers(5, 18))
+    kind = rng.integers(0, 4)
+    for y in range(down // 2, height, down):
+        if kind == 0:
+            cv2.line(image, (0, y), (width, y), thing, max(1, down // 3), cv2.LINE_AA)
+            continue
+        for x in range(across // 2 + (across // 2 if (y // down) % 2 else 0), width, across):
+            if kind == 1:
+                cv2.circle(image, (x, y), max(1, min(across, down) // 3), thing, -1, cv2.LINE_AA)
+            elif kind == 2:
+                cv2.line(image, (x, y - down // 2), (x + across // 2, y + down // 2), thing, 1, cv2.LINE_AA)
+            else:
+                cv2.rectangle(image, (x - across // 3, y - down // 3), (x + across // 3, y + down // 3), thing, -1)
+    if rng.random() < 0.4:
+        x, y, w = int(rng.uniform(0, width)), int(rng.uniform(0, height)), int(rng.integers(8, 40))
+        cv2.rectangle(image, (x, y), (x + w, y + w // 2), any_colour(rng, grey=0.2), -1)
+    return PlatePicture(shaded(rng, image), UNIT_SQUARE * np.float32([width, height]))
+
+
+def shaded(rng: Random, image: Image) -> Image:
+    """`image` under a light that changes over it."""
+    light = cv2.resize(rng.normal(0.9, 0.25, (2, 3)).astype(np.float32), (image.shape[1], image.shape[0]))
+    return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
 
 
 def draw_glow(rng: Random, image: Image, x: float, y: float, radius: float) -> None:
@@ -317,6 +419,8 @@ def lay(rng: Random, image: Image, picture: PlatePicture, quad: Floats, *, lit: 
     gain = rng.uniform(0.35, 1.1) if lit is None else lit
     if rng.random() < 0.4:
         gain *= float(np.clip(around.mean() / 120, 0.35, 1.1))
+    # A body so dark that its characters drown would teach to see plates in any dark patch.
+    gain = max(gain, FAINTEST / max(1.0, float(texture[..., 1].std())))
     tint = (around + 20) / (around.mean() + 20) if rng.random() < 0.4 else np.ones(3)
     alpha = (mask.astype(np.float32) / 255)[..., None]
     part[:] = np.clip(texture * (gain * tint).astype(np.float32) * alpha + part * (1 - alpha), 0, 255).astype(np.uint8)
@@ -515,7 +619,7 @@ def render_scene(rng: Random, material: Material, size: tuple[int, int]) -> Scen
         image, _ = view(rng, material.backgrounds[rng.integers(0, len(material.backgrounds))], size)
     else:
         image = draw_background(rng, width, height)
-    for _ in range(rng.integers(0, 4)):
+    for _ in range(rng.integers(0, 6)):
         scatter_distractor(rng, image, boxes, exact_quads)
     wanted = (
         int(rng.choice([0, 1, 2, 3, 5], p=[0.3, 0.35, 0.2, 0.1, 0.05]))
@@ -618,8 +722,9 @@ def place_plate(rng: Random, image: Image, material: Material, boxes: Floats, qu
 def scatter_distractor(rng: Random, image: Image, boxes: Floats, quads: Sequence[Floats]) -> None:
     """Draw something that is no plate where no plate is, in place."""
     taken, height, width = taken_boxes(boxes, quads), *image.shape[:2]
-    if rng.random() < 0.6:
-        picture = sign_picture(rng)
+    if rng.random() < 0.8:
+        makers = (sign_picture, emblem_picture, lamp_picture, grid_picture)
+        picture = makers[rng.choice(4, p=[0.4, 0.2, 0.2, 0.2])](rng)
         span = float(np.exp(rng.uniform(np.log(10), np.log(width * 0.5))))
         quad = free_quad(rng, image, picture.image.shape[1] / picture.image.shape[0], span, taken)
         if quad is not None:
@@ -656,3 +761,24 @@ def draw_scene(scene: Scene) -> Image:
     for left, top, right, bottom in scene.ignored:
         cv2.rectangle(image, (int(left), int(top)), (int(right), int(bottom)), (128, 128, 128), 1)
     return image
+
+
+def main() -> None:
+    """Draw a contact sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="the folder that holds train/")
+    parser.add_argument("sheet", type=Path, help="the picture to write")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--side", type=int, default=256, help="pixels of a scene")
+    arguments = parser.parse_args()
+    material = load_material(arguments.data, plate_pool(200, arguments.seed), lambda _: False)
+    rng = np.random.default_rng(arguments.seed)
+    rows = []
+    for _ in range(6):
+        scenes = [render_scene(rng, material, (arguments.side, arguments.side)) for _ in range(8)]
+        rows.append(np.hstack([draw_scene(scene) for scene in scenes]))
+    cv2.imwrite(str(arguments.sheet), np.vstack(rows))
+
+
+if __name__ == "__main__":
+    main()
