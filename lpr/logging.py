@@ -35,9 +35,17 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return structlog.stdlib.get_logger(name)
 
 
-def is_configured() -> bool:
-    """Whether `configure` has run: whether a log is there to write to."""
-    return any(isinstance(handler.formatter, _Formatter) for handler in logging.getLogger().handlers)
+def is_kept() -> bool:
+    """Whether there is a log that somebody keeps: whether `configure` has run, and not only `quiet`."""
+    formatters = (handler.formatter for handler in logging.getLogger().handlers)
+    return any(isinstance(formatter, _Formatter) and formatter.kept for formatter in formatters)
+
+
+def quiet() -> None:
+    """For commands that answer a person at once: what the parts log stays out of the answer, errors go to stderr."""
+    handler = _stream_handler(sys.stderr, SecretMask(), as_console=True, kept=False)
+    _install([handler], "error")
+    _route_structlog()
 
 
 def configure(
@@ -65,6 +73,10 @@ def configure(
     if file is not None:
         handlers.append(_file_handler(file, mask))
     _install(handlers, level)
+    _route_structlog()
+
+
+def _route_structlog() -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -104,8 +116,9 @@ class SecretMask:
 class _Formatter(structlog.stdlib.ProcessorFormatter):
     """structlog's formatter, with the priority that journald takes from the line's beginning where it reads us."""
 
-    def __init__(self, *, for_journal: bool, **keywords: Any) -> None:
+    def __init__(self, *, for_journal: bool, kept: bool, **keywords: Any) -> None:
         super().__init__(**keywords)
+        self.kept = kept
         self._for_journal = for_journal
 
     def format(self, record: logging.LogRecord) -> str:
@@ -139,7 +152,9 @@ def _to_json(event: MutableMapping[str, Any], **_: Any) -> str:
     return json.dumps({**first, **event}, ensure_ascii=False, default=str)
 
 
-def _formatter(mask: SecretMask, *, as_console: bool, colours: bool = False, for_journal: bool = False) -> _Formatter:
+def _formatter(
+    mask: SecretMask, *, as_console: bool, colours: bool = False, for_journal: bool = False, kept: bool = True
+) -> _Formatter:
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(
             colors=colours, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
@@ -149,6 +164,7 @@ def _formatter(mask: SecretMask, *, as_console: bool, colours: bool = False, for
     )
     return _Formatter(
         for_journal=for_journal,
+        kept=kept,
         foreign_pre_chain=_COMMON,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -159,11 +175,11 @@ def _formatter(mask: SecretMask, *, as_console: bool, colours: bool = False, for
     )
 
 
-def _stream_handler(stream: TextIO, mask: SecretMask, *, as_console: bool) -> logging.Handler:
+def _stream_handler(stream: TextIO, mask: SecretMask, *, as_console: bool, kept: bool = True) -> logging.Handler:
     handler = logging.StreamHandler(stream)
     colours = as_console and stream.isatty() and "NO_COLOR" not in os.environ
     journal = not as_console and _is_journal(stream)
-    handler.setFormatter(_formatter(mask, as_console=as_console, colours=colours, for_journal=journal))
+    handler.setFormatter(_formatter(mask, as_console=as_console, colours=colours, for_journal=journal, kept=kept))
     return handler
 
 

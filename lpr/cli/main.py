@@ -108,15 +108,15 @@ def show_error(error: LprError) -> None:
 
 
 def _show_unexpected(error: Exception, *, debug: bool) -> None:
-    from lpr.logging import get_logger, is_configured
+    from lpr.logging import get_logger, is_kept
 
-    if is_configured():
+    if is_kept():
         get_logger("lpr").critical("unexpected error", exc_info=error)
     elif debug:
         typer.echo(mask_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
     summary = " ".join(str(error).split())
     _complain("error", mask_secrets(f"this should not have happened: {type(error).__name__}: {summary}".rstrip(": ")))
-    if not debug and not is_configured():
+    if not debug and not is_kept():
         _complain("hint", "`lpr-agent --debug …` shows where; please report it", colour="cyan")
 
 

@@ -59,7 +59,10 @@ def read(
     and "until", in seconds from the start. A file that cannot be read is named, the others are read, and the exit code
     is 1.
     """
+    from lpr import logging
     from lpr.cli.reading import ReadOptions
+
+    logging.quiet()
 
     options = ReadOptions(fps=fps, min_confidence=min_confidence, every_frame=every_frame)
     output = _Output(as_json=as_json, save=save)

@@ -171,6 +171,13 @@ class BackendConfig(Section):
         pattern=r"^/[A-Za-z0-9._/-]*$",
         max_length=100,
     )
+    path: str = Field(
+        default="/socket.io",
+        description="path of the socket.io server; another one only where a proxy changes it",
+        examples=["/socket.io"],
+        pattern=r"^/[A-Za-z0-9._/-]+$",
+        max_length=100,
+    )
     token: SecretStr | None = Field(
         default=None,
         description="token the back-end asks for; better kept out of this file: token_file, or LPR_BACKEND__TOKEN",

@@ -115,8 +115,8 @@ def _choice(expected: str, value: Any, given: str) -> str:
 def _text_form(path: KeyPath, context: dict[str, Any], given: str) -> str:
     if path and path[-1] == "id":
         return f"must be 1 to 64 of the characters A-Z a-z 0-9 . _ - beginning with a letter or digit{given}"
-    if path and path[-1] == "namespace":
-        return f"must begin with a slash, such as /ai{given}"
+    if path and path[-1] in ("namespace", "path"):
+        return f"must begin with a slash, such as {'/ai' if path[-1] == 'namespace' else '/socket.io'}{given}"
     if path and path[-1] == "device":
         return f"must be an OpenVINO device such as AUTO, CPU, GPU or NPU{given}"
     if path and path[-1] == "host":
