@@ -1,0 +1,410 @@
+"""What every outbox must do, on disk and in memory alike: the rules at the head of `lpr/outbox/base.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from lpr.domain.clock import isoformat_ms
+from lpr.domain.errors import OutboxFullError
+from lpr.domain.events import ErrorRaised
+from lpr.outbox.base import Outbox, Ticket
+from lpr.outbox.limits import OutboxLimits
+from lpr.testing.clock import FakeClock
+from lpr.wire import parse_overflow_details
+from tests.outbox.helpers import ROOMY, Store, detection, failure, picture, status
+
+
+async def record(outbox: Outbox, name: str, **options: int) -> Ticket:
+    return await outbox.record(detection(name, **options), link_up=True)
+
+
+async def names(outbox: Outbox) -> list[str]:
+    """Plates and error messages that wait, in order."""
+    found = []
+    for ticket in await outbox.waiting(limit=1000):
+        entry = await outbox.load(ticket.event_id)
+        assert entry is not None
+        data = entry.body["data"]
+        found.append(data.get("licensePlate") or data.get("errorCode") or data["status"])
+    return found
+
+
+async def test_what_is_recorded_comes_back_whole(store: Store, clock: FakeClock) -> None:
+    outbox = await store.open()
+    ticket = await outbox.record(detection("29A1"), link_up=False)
+    entry = await outbox.load(ticket.event_id)
+
+    assert entry is not None
+    assert entry.ticket == ticket
+    assert entry.plate_image == picture("plate 29A1", 200)
+    assert entry.original_image == picture("scene 29A1", 2000)
+    assert entry.original_omitted is None
+    assert entry.body["eventId"] == ticket.event_id
+    assert entry.body["agentId"] == "gate"
+    assert entry.body["bootId"] == "boot-1"
+    assert entry.body["sequence"] == ticket.sequence == 1
+    assert entry.body["data"]["gateName"] == "Cổng chính"
+    assert entry.body["data"]["originalImage"] == ""
+    assert uuid.UUID(ticket.event_id).version == 7
+    assert ticket.event_type == "license_plate_detected"
+    assert ticket.recorded_offline
+    assert ticket.attempts == 0
+    assert ticket.recorded_at == clock.now().wall
+    assert ticket.recorded_monotonic_s == clock.now().monotonic_s
+    assert 2200 < ticket.size_bytes < 4200
+    await outbox.close()
+
+
+async def test_events_wait_in_the_order_of_recording_with_rising_sequences_and_ids(store: Store) -> None:
+    outbox = await store.open()
+    tickets = [await record(outbox, f"29A{n}") for n in range(20)]
+    waiting = list(await outbox.waiting(limit=100))
+    assert waiting == tickets
+    assert [ticket.sequence for ticket in waiting] == list(range(1, 21))
+    assert sorted(ticket.event_id for ticket in waiting) == [ticket.event_id for ticket in waiting]
+    await outbox.close()
+
+
+async def test_waiting_keeps_to_its_limit_and_passes_over_what_is_excluded(store: Store) -> None:
+    outbox = await store.open()
+    tickets = [await record(outbox, f"29A{n}") for n in range(6)]
+    excluded = {tickets[0].event_id, tickets[2].event_id, "no such event"}
+    assert await outbox.waiting(limit=2, exclude=excluded) == [tickets[1], tickets[3]]
+    assert await outbox.waiting(limit=0) == []
+    await outbox.close()
+
+
+async def test_settling_deletes_and_names_that_are_not_there_are_passed_over(store: Store) -> None:
+    outbox = await store.open()
+    first, second = await record(outbox, "29A1"), await record(outbox, "29A2")
+    await outbox.settle([first.event_id, "no such event"])
+    await outbox.settle([first.event_id])
+    assert await outbox.load(first.event_id) is None
+    assert await outbox.waiting(limit=9) == [second]
+    assert (await outbox.status()).bytes == second.size_bytes
+    await outbox.close()
+
+
+async def test_sequences_go_on_without_a_gap_over_restarts_even_when_all_was_delivered(store: Store) -> None:
+    outbox = await store.open(boot_id="boot-1")
+    for n in range(3):
+        await outbox.settle([(await record(outbox, f"29A{n}")).event_id])
+    await outbox.close()
+    outbox = await store.open(boot_id="boot-2")
+    assert (await record(outbox, "29A9")).sequence == 4
+    await outbox.close()
+
+
+async def test_what_an_earlier_run_recorded_keeps_its_body_and_has_no_monotonic_time(
+    store: Store, clock: FakeClock
+) -> None:
+    outbox = await store.open(boot_id="boot-1")
+    before = await record(outbox, "29A1")
+    await outbox.count_attempt(before.event_id)
+    await outbox.close()
+    await clock.advance(10)
+    outbox = await store.open(boot_id="boot-2")
+    (after,) = await outbox.waiting(limit=9)
+    entry = await outbox.load(after.event_id)
+    assert after == replace(before, recorded_monotonic_s=None, attempts=1)
+    assert entry is not None
+    assert entry.body["bootId"] == "boot-1"
+    assert (await outbox.status()).oldest_age_s == pytest.approx(10, abs=0.01)
+    await outbox.close()
+
+
+async def test_only_the_newest_status_waits_and_it_has_no_sequence_of_its_own(store: Store) -> None:
+    outbox = await store.open()
+    await record(outbox, "29A1")
+    first = await outbox.put_status(status(1))
+    await record(outbox, "29A2")
+    second = await outbox.put_status(status(2))
+    waiting = list(await outbox.waiting(limit=9))
+    entry = await outbox.load(second.event_id)
+    assert [ticket.sequence for ticket in waiting] == [1, 2, None]
+    assert waiting[-1] == second
+    assert await outbox.load(first.event_id) is None
+    assert entry is not None
+    assert entry.body["sequence"] == 2
+    assert entry.body["data"]["processedCount"] == 2
+    await outbox.close()
+
+
+async def test_attempts_are_counted_over_restarts(store: Store) -> None:
+    outbox = await store.open(boot_id="boot-1")
+    ticket = await record(outbox, "29A1")
+    for expected in (1, 2):
+        await outbox.count_attempt(ticket.event_id)
+        assert [found.attempts for found in await outbox.waiting(limit=1)] == [expected]
+    await outbox.count_attempt("no such event")
+    await outbox.close()
+    outbox = await store.open(boot_id="boot-2")
+    await outbox.count_attempt(ticket.event_id)
+    entry = await outbox.load(ticket.event_id)
+    assert entry is not None
+    assert entry.ticket.attempts == 3
+    await outbox.close()
+
+
+async def test_a_dead_letter_no_longer_waits_and_keeps_its_reason(store: Store, clock: FakeClock) -> None:
+    outbox = await store.open()
+    poison, good = await record(outbox, "29A1"), await record(outbox, "29A2")
+    await outbox.count_attempt(poison.event_id)
+    await outbox.bury(poison.event_id, code="NO_GATE", reason="không có cổng GATE_009")
+    await outbox.bury("no such event", code="X", reason="y")
+
+    assert await outbox.waiting(limit=9) == [good]
+    assert await outbox.load(poison.event_id) is None
+    (letter,) = await outbox.dead_letters(limit=9)
+    assert letter.ticket == replace(poison, attempts=1)
+    assert (letter.code, letter.reason) == ("NO_GATE", "không có cổng GATE_009")
+    assert letter.buried_at == clock.now().wall
+    numbers = await outbox.status()
+    assert (numbers.pending, numbers.dead_letters) == (1, 1)
+    await outbox.close()
+
+
+async def test_a_dead_letter_that_is_retried_waits_again_in_its_old_place(store: Store) -> None:
+    outbox = await store.open()
+    told: list[Ticket] = []
+    poison, good = await record(outbox, "29A1"), await record(outbox, "29A2")
+    await outbox.count_attempt(poison.event_id)
+    await outbox.bury(poison.event_id, code="NO_GATE", reason="none")
+    outbox.on_recorded(told.append)
+    assert await outbox.retry_dead([poison.event_id, good.event_id, "no such event"]) == 1
+    assert await outbox.waiting(limit=9) == [poison, good]
+    assert told == [poison]
+    assert await outbox.dead_letters(limit=9) == []
+    assert await outbox.load(poison.event_id) is not None
+    assert (await outbox.status()).dead_letters == 0
+    await outbox.close()
+
+
+async def test_a_person_may_drop_dead_letters_and_nothing_else(store: Store) -> None:
+    outbox = await store.open()
+    poison, good = await record(outbox, "29A1"), await record(outbox, "29A2")
+    await outbox.bury(poison.event_id, code="NO_GATE", reason="none")
+    assert await outbox.drop_dead([poison.event_id, good.event_id]) == 1
+    assert await outbox.dead_letters(limit=9) == []
+    assert await outbox.waiting(limit=9) == [good]
+    assert (await outbox.status()).bytes == good.size_bytes
+    await outbox.close()
+
+
+async def test_dead_letters_survive_a_restart(store: Store) -> None:
+    outbox = await store.open()
+    ticket = await record(outbox, "29A1")
+    await outbox.bury(ticket.event_id, code="NO_GATE", reason="none")
+    await outbox.close()
+    outbox = await store.open()
+    assert [letter.code for letter in await outbox.dead_letters(limit=9)] == ["NO_GATE"]
+    assert (await outbox.status()).dead_letters == 1
+    await outbox.close()
+
+
+async def test_listeners_hear_of_every_event_once_it_can_be_loaded(store: Store) -> None:
+    outbox = await store.open()
+    told: list[Ticket] = []
+    outbox.on_recorded(told.append)
+    tickets = await asyncio.gather(*(record(outbox, f"29A{n}") for n in range(10)))
+    tickets.append(await outbox.put_status(status()))
+    assert told == tickets
+    for ticket in told:
+        assert await outbox.load(ticket.event_id) is not None
+    await outbox.close()
+
+
+async def test_the_status_is_the_queue_in_numbers(store: Store, clock: FakeClock) -> None:
+    outbox = await store.open()
+    empty = await outbox.status()
+    assert (empty.pending, empty.bytes, empty.oldest_age_s, empty.dead_letters) == (0, 0, 0.0, 0)
+    first = await record(outbox, "29A1")
+    await clock.advance(5)
+    clock.jump_wall(3600)
+    second = await outbox.record(failure(), link_up=True)
+    full = await outbox.status()
+    assert full.pending == 2
+    assert full.bytes == first.size_bytes + second.size_bytes
+    assert full.oldest_age_s == 5.0
+    await outbox.close()
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Limits
+
+
+def small(max_bytes: int) -> OutboxLimits:
+    return replace(ROOMY, max_bytes=max_bytes)
+
+
+async def overflows(outbox: Outbox) -> list[ErrorRaised]:
+    found: list[ErrorRaised] = []
+    outbox.on_trouble(found.append)
+    await asyncio.sleep(0)
+    return found
+
+
+async def test_at_the_limit_status_goes_first_then_original_images_of_the_oldest(store: Store) -> None:
+    outbox = await store.open(limits=small(20_000))
+    troubles = await overflows(outbox)
+    await outbox.put_status(status())
+    tickets = [await record(outbox, f"29A{n}") for n in range(7)]
+
+    codes = [error.code.value for error in troubles]
+    assert codes == ["QUEUE_NEAR_FULL", "QUEUE_OVERFLOW"]
+    dropped = parse_overflow_details(troubles[1].details)
+    assert dropped.statuses == 1
+    assert dropped.original_images[0][0] == 1
+    assert dropped.errors == dropped.detections == ()
+    oldest, newest = await outbox.load(tickets[0].event_id), await outbox.load(tickets[-1].event_id)
+    assert oldest is not None
+    assert oldest.original_image is None
+    assert oldest.original_omitted == "queue_full"
+    assert oldest.plate_image is not None
+    assert newest is not None
+    assert newest.original_image is not None
+    await outbox.close()
+
+
+async def test_errors_go_before_detections_and_the_newest_stay(store: Store) -> None:
+    outbox = await store.open(limits=small(5_000))
+    troubles = await overflows(outbox)
+    for n in range(4):
+        await record(outbox, f"29A{n}", original_bytes=0)
+        await outbox.record(failure(), link_up=True)
+    assert parse_overflow_details(troubles[-1].details).detections == ()
+    lost_errors = parse_overflow_details(troubles[-1].details).errors
+    assert lost_errors[0][0] == 2
+    for n in range(4, 20):
+        await record(outbox, f"29A{n}", original_bytes=0)
+    lost = [parse_overflow_details(error.details) for error in troubles if error.code == "QUEUE_OVERFLOW"]
+    assert any(overflow.detections for overflow in lost)
+    assert (await names(outbox))[-1] in ("29A19", "QUEUE_OVERFLOW")
+    assert (await outbox.status()).bytes <= 5_000 + 1500
+    await outbox.close()
+
+
+async def test_every_sequence_is_either_in_the_queue_or_named_by_a_report_in_it(store: Store) -> None:
+    outbox = await store.open(limits=small(15_000))
+    for n in range(60):
+        if n % 3:
+            await record(outbox, f"29A{n}", original_bytes=500)
+        else:
+            await outbox.record(failure(), link_up=True)
+    kept: set[int] = set()
+    named: set[int] = set()
+    for ticket in await outbox.waiting(limit=1000):
+        assert ticket.sequence is not None
+        kept.add(ticket.sequence)
+        entry = await outbox.load(ticket.event_id)
+        assert entry is not None
+        if entry.body["data"].get("errorCode") == "QUEUE_OVERFLOW":
+            overflow = parse_overflow_details(entry.body["data"]["details"])
+            for first, last in overflow.errors + overflow.detections:
+                named.update(range(first, last + 1))
+    assert not kept & named
+    assert kept | named == set(range(1, max(kept) + 1))
+    await outbox.close()
+
+
+async def test_an_event_larger_than_the_queue_comes_without_its_original_image(store: Store) -> None:
+    outbox = await store.open(limits=small(10_000))
+    ticket = await record(outbox, "29A1", original_bytes=50_000)
+    entry = await outbox.load(ticket.event_id)
+    assert entry is not None
+    assert entry.original_image is None
+    assert entry.original_omitted == "queue_full"
+    await outbox.close()
+
+
+async def test_an_event_that_can_never_fit_is_refused_and_takes_no_sequence(store: Store) -> None:
+    outbox = await store.open(limits=small(10_000))
+    kept = await record(outbox, "29A0")
+    with pytest.raises(OutboxFullError, match="larger than the whole queue"):
+        await record(outbox, "29A1", plate_bytes=50_000)
+    assert await outbox.waiting(limit=9) == [kept]
+    assert (await record(outbox, "29A2")).sequence == 2
+    await outbox.close()
+
+
+async def test_near_full_is_told_once_until_the_queue_has_drained(store: Store) -> None:
+    outbox = await store.open(limits=small(40_000))
+    troubles = await overflows(outbox)
+    tickets = [await record(outbox, f"29A{n}") for n in range(12)]
+    assert [error.code.value for error in troubles] == ["QUEUE_NEAR_FULL"]
+    assert troubles[0].details["maxBytes"] == 40_000
+    await outbox.settle([ticket.event_id for ticket in tickets])
+    for n in range(12):
+        await record(outbox, f"29B{n}")
+    assert [error.code.value for error in troubles] == ["QUEUE_NEAR_FULL"] * 2
+    assert (await names(outbox)).count("QUEUE_NEAR_FULL") == 2
+    await outbox.close()
+
+
+async def test_dead_letters_make_room_before_what_waits(store: Store) -> None:
+    outbox = await store.open(limits=small(12_000))
+    troubles = await overflows(outbox)
+    waiting = await record(outbox, "29A0", original_bytes=0)
+    dead = await record(outbox, "29A1", original_bytes=0)
+    await outbox.bury(dead.event_id, code="X", reason="y")
+    for n in range(2, 30):
+        await record(outbox, f"29A{n}", original_bytes=0)
+        if any(error.code == "QUEUE_OVERFLOW" for error in troubles):
+            break
+    dropped = parse_overflow_details(troubles[-1].details)
+    assert dead.sequence is not None
+    assert dropped.detections == ((dead.sequence, dead.sequence),)
+    assert await outbox.load(waiting.event_id) is not None
+    await outbox.close()
+
+
+async def test_what_waited_longer_than_max_age_is_dropped_and_reported(store: Store, clock: FakeClock) -> None:
+    limits = replace(ROOMY, max_age_s=3600.0)
+    outbox = await store.open(boot_id="boot-1", limits=limits)
+    await record(outbox, "29A0")
+    await clock.advance(3000)
+    young = await record(outbox, "29A1")
+    await outbox.close()
+    await clock.advance(1000)
+    outbox = await store.open(boot_id="boot-2", limits=limits)
+    await record(outbox, "29A2")
+    assert sorted(await names(outbox)) == ["29A1", "29A2", "QUEUE_OVERFLOW"]
+    assert [ticket.sequence for ticket in await outbox.waiting(limit=1)] == [young.sequence]
+    await outbox.close()
+
+
+async def test_a_clock_that_was_never_set_makes_nothing_old(store: Store, clock: FakeClock) -> None:
+    limits = replace(ROOMY, max_age_s=3600.0)
+    clock.set_wall(datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
+    outbox = await store.open(boot_id="boot-1", limits=limits)
+    await record(outbox, "29A0")
+    await outbox.close()
+    clock.set_wall(datetime(2026, 11, 23, tzinfo=UTC))
+    outbox = await store.open(boot_id="boot-2", limits=limits)
+    await record(outbox, "29A1")
+    assert await names(outbox) == ["29A0", "29A1"]
+    assert (await outbox.status()).oldest_age_s == 0.0
+    await outbox.close()
+
+
+async def test_closing_twice_is_harmless(store: Store) -> None:
+    outbox = await store.open()
+    await outbox.close()
+    await outbox.close()
+
+
+async def test_the_time_of_the_event_is_its_own_and_not_that_of_recording(store: Store, clock: FakeClock) -> None:
+    outbox = await store.open()
+    happened = clock.now()
+    await clock.advance(30)
+    ticket = await outbox.record(detection("29A1", at=happened), link_up=True)
+    entry = await outbox.load(ticket.event_id)
+    assert entry is not None
+    assert entry.body["timestamp"] == isoformat_ms(happened.wall)
+    assert ticket.recorded_at == clock.now().wall
+    await outbox.close()
