@@ -1,0 +1,55 @@
+"""How long to wait before the next attempt to connect, as strategies for tenacity.
+
+Two lanes. A back-end that cannot be reached is asked again after a random part of a bound that doubles (full jitter:
+a thousand gates that lost one server do not come back as one). A back-end that answered and said no is asked again
+after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has connected
+with is given a few quick tries first, because a back-end that is starting refuses everybody.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from tenacity import wait_random_exponential
+from tenacity.wait import wait_base
+
+from lpr.domain.errors import LinkRefusedError
+from lpr.link.base import Backoff
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+
+class ConnectWait(wait_base):
+    """The wait after a failed attempt, by how it failed. One object for the life of the relay."""
+
+    def __init__(self, backoff: Backoff) -> None:
+        self._backoff = backoff
+        self._jitter = wait_random_exponential(multiplier=backoff.first_s, max=backoff.max_s)
+        self._refusals = 0
+        self._worked_before = False
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        outcome = retry_state.outcome
+        error = outcome.exception() if outcome is not None else None
+        if not isinstance(error, LinkRefusedError):
+            self._refusals = 0
+            return self._jitter(retry_state)
+        self._refusals += 1
+        if self._worked_before and self._refusals <= self._backoff.quick_refusals:
+            return self._jitter(retry_state)
+        slow = self._refusals - (self._backoff.quick_refusals if self._worked_before else 0)
+        return min(self._backoff.refused_max_s, self._backoff.refused_first_s * 2.0 ** min(16, slow - 1))
+
+    def first(self) -> float:
+        """The wait after the loss of a connection that was good for something."""
+        return random.uniform(0.0, self._backoff.first_s)
+
+    def connected(self) -> None:
+        """The back-end let us in with this token."""
+        self._refusals, self._worked_before = 0, True
+
+    def token_changed(self) -> None:
+        """The next attempt carries another token: what was said about the old one no longer holds."""
+        self._refusals, self._worked_before = 0, False

@@ -1,0 +1,116 @@
+"""What the back-end asks for: one command at a time, in order, each always answered.
+
+The inbox reads, checks and queues; what a command does is the handler's. A command id is remembered, on disk, *before*
+the command runs: a repeat, also after a crash in the middle, is answered `duplicate` and not done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import structlog
+
+from lpr import wire
+from lpr.domain.clock import Clock, SystemClock
+from lpr.domain.commands import CommandReply, CommandRequest, ReplyStatus
+from lpr.domain.errors import LprError, ProtocolError
+from lpr.link.files import SeenCommands
+from lpr.metrics import Metrics
+from lpr.wire import ReplyCode
+
+MAX_WAITING = 32
+"""Commands that wait for their turn; one more is answered `BUSY` at once."""
+
+Handler: TypeAlias = Callable[[CommandRequest], Awaitable[CommandReply]]
+"""Does what a command says. An `LprError` that it raises is the answer; anything else is a fault of this program."""
+
+log = structlog.get_logger(__name__)
+
+
+class CommandInbox:
+    """`submit` is given to the relay; `run` is a task of the agent."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        seen: SeenCommands | None = None,
+        clock: Clock | None = None,
+        metrics: Metrics | None = None,
+        max_waiting: int = MAX_WAITING,
+    ) -> None:
+        self._handler = handler
+        self._seen = seen if seen is not None else SeenCommands()
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._metrics = metrics
+        self._waiting: asyncio.Queue[tuple[CommandRequest, asyncio.Future[CommandReply]]] = asyncio.Queue(max_waiting)
+
+    async def submit(self, name: str, args: Sequence[object]) -> Mapping[str, Any]:
+        """Take one command as it came from the wire; returns its answer, which is also given where it is nonsense."""
+        reply = await self._reply(name, args)
+        if self._metrics is not None:
+            self._metrics.command(name if name in wire.COMMANDS else "unknown", reply.status)
+        log.info("command answered", name=name[: wire.MAX_TEXT], status=reply.status.value, message=reply.message)
+        return wire.reply_dict(reply)
+
+    async def run(self) -> None:
+        """Obey commands until cancelled; what then waits is answered with an error."""
+        try:
+            while True:
+                request, answer = await self._waiting.get()
+                try:
+                    reply = await self._obey(request)
+                except BaseException:
+                    _resolve(answer, _error(request, ReplyCode.FAILED, "the agent failed on this command; see its log"))
+                    raise
+                _resolve(answer, reply)
+        finally:
+            while not self._waiting.empty():
+                request, answer = self._waiting.get_nowait()
+                _resolve(answer, _error(request, ReplyCode.FAILED, "the agent is stopping"))
+
+    async def _reply(self, name: str, args: Sequence[object]) -> CommandReply:
+        try:
+            request = wire.parse_command(name, args)
+        except ProtocolError as error:
+            return wire.refusal(name, args, error)
+        answer: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
+        try:
+            self._waiting.put_nowait((request, answer))
+        except asyncio.QueueFull:
+            return _error(request, ReplyCode.BUSY, f"{self._waiting.maxsize} commands are waiting; send it again later")
+        return await answer
+
+    async def _obey(self, request: CommandRequest) -> CommandReply:
+        if request.expires_at is not None and self._clock.now().wall >= request.expires_at:
+            return _answer(request, ReplyStatus.EXPIRED, ReplyCode.EXPIRED, f"it expired at {request.expires_at}")
+        if request.command_id is not None:
+            if request.command_id in self._seen:
+                return _answer(request, ReplyStatus.DUPLICATE, None, "this commandId was taken before; not done again")
+            try:
+                self._seen.add(request.command_id)
+            except LprError as error:
+                # Better done, and perhaps done twice, than a gate that obeys nobody because its disk is full.
+                log.warning("command id not kept", error=error.message, hint=error.hint)
+        try:
+            reply = await self._handler(request)
+        except LprError as error:
+            return _error(request, ReplyCode.FAILED, error.message)
+        return replace(reply, command_id=request.command_id)
+
+
+def _answer(request: CommandRequest, status: ReplyStatus, code: ReplyCode | None, message: str) -> CommandReply:
+    return CommandReply(status=status, command_id=request.command_id, code=code, message=message)
+
+
+def _error(request: CommandRequest, code: ReplyCode, message: str) -> CommandReply:
+    return _answer(request, ReplyStatus.ERROR, code, message)
+
+
+def _resolve(answer: asyncio.Future[CommandReply], reply: CommandReply) -> None:
+    """The one who asked may be gone: its connection, and with it the waiting call, may have ended."""
+    if not answer.done():
+        answer.set_result(reply)

@@ -1,0 +1,109 @@
+"""An outbox entry -> a message that fits. Pictures are scaled here, and nowhere after they were recorded.
+
+A socket.io server closes the connection without a word on a message above its `maxHttpBufferSize`; so the size is known
+before anything is sent. The plate crop is evidence and never scaled; the scene gives way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lpr import wire
+from lpr.domain.clock import Instant
+from lpr.domain.errors import ImageError
+from lpr.domain.events import Jpeg
+from lpr.imaging import fit_jpeg
+from lpr.outbox.base import Entry, Ticket
+from lpr.wire import ImageMode, PayloadShape
+
+TOO_LARGE = "TOO_LARGE"
+"""Dead letter: even without the original picture the message is above the limit."""
+
+OMITTED_TOO_LARGE = "too_large"
+OMITTED_DAMAGED = "damaged"
+
+_ENVELOPE_BYTES = 512
+"""Packet type, namespace, ack id, event name, `delivery`, placeholders of two attachments: generously."""
+_SMALLEST_PICTURE = 2_000
+"""Bytes; a picture that would have to be smaller is left out without trying."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """What the present connection takes. The limit counts the whole message as it travels."""
+
+    images: ImageMode
+    payload: PayloadShape
+    max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """A message of `size_bytes` without its original picture, above the limit."""
+
+    size_bytes: int
+    limit_bytes: int
+
+
+def fits_as_it_is(entry: Entry, packing: Packing) -> bool:
+    """True where packing is quick: no picture has to be scaled."""
+    return _base_size(entry, packing) + _travel_size(entry.original_image, packing) <= packing.max_message_bytes
+
+
+def pack(entry: Entry, delivery: wire.Delivery, packing: Packing) -> dict[str, Any] | TooLarge:
+    """The message to emit. Slow (tens of milliseconds) where `fits_as_it_is` is false: then call it in a thread."""
+    room = packing.max_message_bytes - _base_size(entry, packing)
+    if room < 0:
+        return TooLarge(packing.max_message_bytes - room, packing.max_message_bytes)
+    original, omitted = _fitted(entry.original_image, room, packing)
+    scale = 1.0
+    if original is not None and entry.original_image is not None:
+        scale = original.width / entry.original_image.width
+    return wire.message(
+        entry.body,
+        delivery,
+        plate_image=entry.plate_image,
+        original_image=original,
+        images=packing.images,
+        payload=packing.payload,
+        original_scale=scale,
+        original_omitted=omitted or entry.original_omitted,
+    )
+
+
+def attempt(ticket: Ticket, body: Mapping[str, Any], number: int, now: Instant, *, replayed: bool) -> wire.Delivery:
+    """`delivery` of one attempt. The age is taken on the monotonic clock where the event is of this boot."""
+    occurred_at = wire.parse_moment(body.get("timestamp")) or ticket.recorded_at
+    if ticket.recorded_monotonic_s is None:
+        age_s = (now.wall - occurred_at).total_seconds()
+    else:
+        before_record_s = (ticket.recorded_at - occurred_at).total_seconds()
+        age_s = now.monotonic_s - ticket.recorded_monotonic_s + before_record_s
+    return wire.Delivery(attempt=number, replayed=replayed, sent_at=now.wall, age_ms=max(0.0, age_s * 1000.0))
+
+
+def _fitted(original: Jpeg | None, room: int, packing: Packing) -> tuple[Jpeg | None, str | None]:
+    """The picture to send, and why there is none although one was recorded."""
+    if original is None or packing.images is ImageMode.NONE or _travel_size(original, packing) <= room:
+        return original, None
+    max_bytes = room // 4 * 3 if packing.images is ImageMode.BASE64 else room
+    if max_bytes < _SMALLEST_PICTURE:
+        return None, OMITTED_TOO_LARGE
+    try:
+        fitted = fit_jpeg(original, max_bytes)
+    except ImageError:
+        return None, OMITTED_DAMAGED
+    return fitted, None if fitted is not None else OMITTED_TOO_LARGE
+
+
+def _base_size(entry: Entry, packing: Packing) -> int:
+    """Bytes of everything but the original picture."""
+    return wire.message_size(entry.body) + _ENVELOPE_BYTES + _travel_size(entry.plate_image, packing)
+
+
+def _travel_size(image: Jpeg | None, packing: Packing) -> int:
+    if image is None or packing.images is ImageMode.NONE:
+        return 0
+    return wire.base64_size(len(image.data)) if packing.images is ImageMode.BASE64 else len(image.data)

@@ -1,0 +1,613 @@
+"""Relay: carries what the outbox holds to the back-end, over one connection after another, for ever.
+
+It drives the delivery core (`delivery.py`), which decides, and a `Transport`, which is thrown away with its connection.
+Everything runs in the event loop; only scaling a picture goes to a thread. Three things run side by side:
+
+- the supervisor: connect, say hello, deliver until the link is lost, wait, again (tenacity holds the waits);
+- the clearer: deletes and buries in the outbox what the answers said, in batches, apart from the sending;
+- a listing of the outbox, while one is wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_never
+
+from lpr import metrics as m
+from lpr import wire
+from lpr.domain.clock import Clock, SystemClock
+from lpr.domain.errors import LinkError, LinkRefusedError, OutboxError
+from lpr.domain.events import ErrorCode
+from lpr.link.backoff import ConnectWait
+from lpr.link.base import LinkPhase, LinkSettings, LinkState, OnCommand, Transport, TransportFactory
+from lpr.link.delivery import AbortLink, Action, Bury, Delivery, Fetch, Flight, GaveUp, Send, Settle
+from lpr.link.packing import TOO_LARGE, Packing, TooLarge, attempt, fits_as_it_is, pack
+from lpr.outbox.base import Entry, Outbox, Ticket
+
+SETTLE_RETRY_S = 1.0
+"""Pause before the outbox is asked again to delete what it could not."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An event that went to the dead letters, and why; the agent raises `EVENT_REJECTED` for it."""
+
+    ticket: Ticket
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """An event that the back-end holds. `age_ms` is from its timestamp to the answer; `rtt_ms` from the last send."""
+
+    ticket: Ticket
+    duplicate: bool
+    replayed: bool
+    rtt_ms: float
+    age_ms: float
+
+
+OnRejected: TypeAlias = Callable[[Rejection], Awaitable[None]]
+OnDelivered: TypeAlias = Callable[[Delivered], None]
+OnChange: TypeAlias = Callable[[LinkState], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What is needed when the answer to an emission comes."""
+
+    ticket: Ticket
+    replayed: bool
+    sent_at_s: float
+    sent_wall: datetime
+    age_ms: float
+
+
+class Relay:
+    """One back-end's link. `run` is a task of the agent; it ends after `stop`, or with what a programming error raised.
+
+    `next_epoch` gives a number that grows with every connection, over restarts (`EpochFile.next`). `on_rejected` is
+    awaited for every event that was buried, except for rejected `EVENT_REJECTED` errors, which would breed for ever.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        settings: LinkSettings,
+        transport_factory: TransportFactory,
+        *,
+        next_epoch: Callable[[], int],
+        on_command: OnCommand,
+        on_rejected: OnRejected | None = None,
+        on_delivered: OnDelivered | None = None,
+        on_change: OnChange | None = None,
+        clock: Clock | None = None,
+        metrics: m.Metrics | None = None,
+    ) -> None:
+        self._outbox = outbox
+        self._settings = settings
+        self._make_transport = transport_factory
+        self._next_epoch = next_epoch
+        self._on_command = on_command
+        self._on_rejected = on_rejected
+        self._on_delivered = on_delivered
+        self._on_change = on_change
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._metrics = metrics
+
+        self._delivery = Delivery(settings.limits, settings.deadlines)
+        self._packing = Packing(settings.images, settings.payload, settings.max_message_bytes)
+        self._waits = ConnectWait(settings.backoff)
+        self._sent: dict[int, _Sent] = {}
+        self._to_clear: deque[Settle | Bury] = deque()
+        self._wake = asyncio.Event()
+        self._clear_wake = asyncio.Event()
+        self._cleared = asyncio.Event()
+        self._cleared.set()
+        self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._grace_until_s = float("inf")
+        self._lost: str | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._alarm: tuple[float, asyncio.Task[None]] | None = None
+        self._progress_at_s = 0.0
+        self._token: str | None = None
+        self._state = LinkState(
+            phase=LinkPhase.STOPPED,
+            url=settings.url,
+            connected_since=None,
+            last_ack_at=None,
+            next_attempt_at=None,
+            rtt_ms=None,
+            connections=0,
+            failed_attempts=0,
+            last_error=None,
+            remedy=None,
+            clock_offset_ms=None,
+            in_flight=0,
+            sent=0,
+            acked=0,
+            duplicates=0,
+            put_off=0,
+            rejected=0,
+            unanswered=0,
+        )
+        outbox.on_recorded(self._recorded)
+
+    # For the agent
+
+    @property
+    def link_up(self) -> bool:
+        """Whether an event recorded now can be sent at once; `Outbox.record` wants to know."""
+        return self._state.phase is LinkPhase.UP
+
+    def state(self) -> LinkState:
+        """The link in numbers and words."""
+        return replace(self._state, in_flight=self._delivery.in_flight, unanswered=self._delivery.unanswered)
+
+    async def run(self) -> None:
+        """Deliver until `stop` has been called and its grace time is over. Cancelling cuts the connection."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                clearer = tasks.create_task(self._clear_for_ever(), name="relay-clearer")
+                await self._supervise()
+                await self._clear_the_rest()
+                clearer.cancel()
+        finally:
+            if self._alarm is not None:
+                self._alarm[1].cancel()
+            self._tasks = None
+            self._ended.set()
+            self._change(phase=LinkPhase.STOPPED, next_attempt_at=None)
+
+    async def stop(self, grace_s: float) -> None:
+        """Send what waits for at most `grace_s` seconds, close, and return when `run` has ended.
+
+        A link that is down is not waited for: what is recorded is safe on disk.
+        """
+        self._grace_until_s = self._now() + grace_s
+        self._stopping.set()
+        self._wake.set()
+        if self._tasks is not None:
+            await self._ended.wait()
+
+    async def drained(self) -> None:
+        """Return when the back-end holds everything that was recorded. (Dead letters do not count.)"""
+        while not (self._delivery.drained or (await self._outbox.status()).pending == 0):
+            await self._clock.sleep(self._settings.deadlines.progress_s / 4)
+
+    # Supervision
+
+    async def _supervise(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                async for attempt_ in self._attempts():
+                    with attempt_:
+                        await self._one_connection()
+            except LinkError:
+                return  # stopping; said already
+            # The connection was good for something, so the count of attempts begins anew, with the shortest wait.
+            if not self._stopping.is_set():
+                await self._pause(self._waits.first())
+
+    def _attempts(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            sleep=self._pause,
+            wait=self._waits,
+            stop=stop_never,
+            retry=retry_if_exception(lambda error: isinstance(error, LinkError) and not self._stopping.is_set()),
+            before_sleep=self._announce_wait,
+            reraise=True,
+        )
+
+    async def _one_connection(self) -> None:
+        """Connect and deliver. Returns when a connection on which anything was acknowledged has ended; raises
+        `LinkError` where there was none, so that the wait grows.
+        """
+        if self._stopping.is_set():
+            raise LinkError("the agent is stopping")
+        transport = self._make_transport()
+        self._lost = None
+        transport.on_command(self._on_command)
+        transport.on_disconnect(self._on_lost)
+        try:
+            try:
+                await self._connect(transport)
+            except LinkError as error:
+                self._failed(error)
+                raise
+            await self._hold(transport)
+        finally:
+            await _shielded(transport.close())
+
+    async def _connect(self, transport: Transport) -> None:
+        self._change(phase=LinkPhase.CONNECTING, next_attempt_at=None)
+        self._token = self._settings.token()
+        auth = wire.auth(
+            token=self._token,
+            agent_id=self._settings.agent_id,
+            boot_id=self._settings.boot_id,
+            epoch=self._next_epoch(),
+            version=self._settings.version,
+        )
+        await self._unless_stopped(transport.connect(auth))
+        self._waits.connected()
+        replay_per_second = await self._say_hello(transport)
+        if self._lost is not None:
+            raise LinkError(f"{self._settings.url} closed the connection at once: {self._lost}")
+        self._delivery.link_up(self._now(), replay_per_second=replay_per_second)
+        self._progress_at_s = self._now()
+        self._change(
+            phase=LinkPhase.UP,
+            connected_since=self._clock.now().wall,
+            connections=self._state.connections + 1,
+            failed_attempts=0,
+        )
+        if self._metrics is not None:
+            self._metrics.connected()
+            self._metrics.link(up=True)
+        log.info("connected to the back-end", url=self._settings.url, replay_per_second=replay_per_second)
+
+    async def _hold(self, transport: Transport) -> None:
+        """Deliver over a connection that stands, until it is lost or we are done."""
+        try:
+            await self._deliver(transport)
+        finally:
+            self._delivery.link_down(self._now(), wanted=self._lost is None)
+            for emission in list(self._sent):
+                self._strike(emission)
+            self._perform_without_link()
+            if self._metrics is not None:
+                self._metrics.link(up=False)
+            self._change(phase=LinkPhase.WAITING, connected_since=None)
+        if self._lost is None:
+            return
+        error = LinkError(f"the connection to {self._settings.url} was lost: {self._lost}", hint=_LOST_HINT)
+        self._failed(error)
+        if self._delivery.passed_on_this_link == 0:
+            raise error
+
+    async def _say_hello(self, transport: Transport) -> float | None:
+        """What the back-end wishes for this connection; returns the backlog's rate, None where it set none."""
+        answer: asyncio.Future[Sequence[object]] = asyncio.get_running_loop().create_future()
+        sent_at = self._clock.now()
+        greeting = wire.hello(agent_id=self._settings.agent_id, version=self._settings.version)
+        await transport.emit(wire.HELLO, greeting, lambda args: None if answer.done() else answer.set_result(args))
+        await self._first_of(answer, self._settings.deadlines.hello_s)
+        wishes = wire.parse_hello_answer(answer.result() if answer.done() else ())
+        for problem in wishes.problems:
+            log.warning("agent_hello was answered with nonsense", problem=problem)
+        if wishes.server_time is not None:
+            self._learn_offset(wishes.server_time, sent_at.wall, self._now() - sent_at.monotonic_s)
+        self._packing = Packing(
+            wishes.images if wishes.images is not None else self._settings.images,
+            self._settings.payload,
+            wishes.max_message_bytes if wishes.max_message_bytes is not None else self._settings.max_message_bytes,
+        )
+        return wishes.replay_per_second
+
+    async def _first_of(self, answer: asyncio.Future[Sequence[object]], timeout_s: float) -> None:
+        """Wait for the answer, the loss of the link or the time, whichever comes first."""
+        answer.add_done_callback(lambda _: self._wake.set())
+        alarm = asyncio.create_task(self._ring(timeout_s))
+        try:
+            while not (answer.done() or alarm.done() or self._lost is not None):
+                self._wake.clear()
+                await self._wake.wait()
+        finally:
+            alarm.cancel()
+
+    def _on_lost(self, reason: str) -> None:
+        if self._lost is None:
+            self._lost = reason
+        self._wake.set()
+
+    def _failed(self, error: LinkError) -> None:
+        refused = isinstance(error, LinkRefusedError)
+        self._change(
+            phase=LinkPhase.REFUSED if refused else LinkPhase.WAITING,
+            failed_attempts=self._state.failed_attempts + 1,
+            last_error=error.message,
+            remedy=error.hint,
+        )
+        if self._metrics is not None:
+            self._metrics.connect_failed("refused" if refused else "unreachable")
+        log.warning("no link to the back-end", error=error.message, hint=error.hint)
+
+    def _announce_wait(self, retry_state: RetryCallState) -> None:
+        wait_s = retry_state.next_action.sleep if retry_state.next_action is not None else 0.0
+        self._change(next_attempt_at=self._clock.now().wall + timedelta(seconds=wait_s))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt; a stop ends the wait, and a new token ends that of a refused one."""
+        until_s = self._now() + seconds
+        while (left_s := until_s - self._now()) > 0 and not self._stopping.is_set():
+            with suppress(LinkError):
+                await self._unless_stopped(self._clock.sleep(min(left_s, self._settings.backoff.token_poll_s)))
+            if self._state.phase is LinkPhase.REFUSED and self._settings.token() != self._token:
+                self._waits.token_changed()
+                log.info("the token has changed: trying it now")
+                return
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work`, but leave it when the agent stops. Raises what it raises, or `LinkError` where it was left."""
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise LinkError("the agent is stopping")
+            task.result()
+        finally:
+            for each in (task, stopped):
+                each.cancel()
+            await asyncio.wait({task, stopped})
+
+    # Delivering
+
+    async def _deliver(self, transport: Transport) -> None:
+        while self._lost is None and not self._done():
+            self._wake.clear()
+            now_s = self._now()
+            self._ask_progress(transport, now_s)
+            actions = deque(self._delivery.step(now_s))
+            while actions:
+                await self._perform(transport, actions.popleft())
+            self._set_alarm(now_s)
+            await self._wake.wait()
+
+    def _done(self) -> bool:
+        return self._stopping.is_set() and (self._delivery.drained or self._now() >= self._grace_until_s)
+
+    async def _perform(self, transport: Transport, action: Action) -> None:
+        match action:
+            case Send():
+                await self._send(transport, action)
+            case AbortLink(reason):
+                log.warning("giving the connection up", reason=reason)
+                transport.abort(reason)
+            case _:
+                self._perform_on_outbox(action)
+
+    def _perform_without_link(self) -> None:
+        """What the loss of the link, or an answer that came with it, left to do."""
+        for action in self._delivery.step(self._now()):
+            self._perform_on_outbox(action)
+
+    def _perform_on_outbox(self, action: Action) -> None:
+        match action:
+            case Settle() | Bury():
+                self._to_clear.append(action)
+                self._cleared.clear()
+                self._clear_wake.set()
+            case Fetch() if self._tasks is not None:
+                self._tasks.create_task(self._fetch(action), name="relay-fetch")
+            case GaveUp(emission):
+                self._strike(emission)
+            case _:
+                raise AssertionError(f"{action} needs a link")
+
+    async def _send(self, transport: Transport, send: Send) -> None:
+        if self._lost is not None:
+            self._delivery.postpone(self._now(), send.emission)
+            return
+        try:
+            entry = await self._outbox.load(send.ticket.event_id)
+            if entry is None:
+                self._delivery.gone(self._now(), send.emission)
+                return
+            await self._outbox.count_attempt(send.ticket.event_id)
+        except OutboxError as error:
+            log.warning("an event could not be read from the queue", error=error.message, hint=error.hint)
+            self._delivery.postpone(self._now(), send.emission)
+            return
+        await self._emit(transport, send, entry)
+
+    async def _emit(self, transport: Transport, send: Send, entry: Entry) -> None:
+        now = self._clock.now()
+        delivery = attempt(send.ticket, entry.body, send.attempt, now, replayed=send.replayed)
+        packing = self._packing
+        if fits_as_it_is(entry, packing):
+            message = pack(entry, delivery, packing)
+        else:
+            message = await asyncio.to_thread(pack, entry, delivery, packing)
+        if isinstance(message, TooLarge):
+            reason = f"{message.size_bytes} bytes without the original image, at most {message.limit_bytes} may be sent"
+            self._delivery.unsendable(self._now(), send.emission, TOO_LARGE, reason)
+            return
+        self._sent[send.emission] = _Sent(send.ticket, send.replayed, self._now(), now.wall, delivery.age_ms)
+        try:
+            await transport.emit(
+                send.ticket.event_type, message, lambda args: self._answered(send.emission, send.ticket.event_id, args)
+            )
+        except LinkError as error:
+            self._sent.pop(send.emission, None)
+            self._delivery.postpone(self._now(), send.emission)
+            self._on_lost(error.message)
+            return
+        self._count(sent=self._state.sent + 1)
+
+    def _answered(self, emission: int, event_id: str, args: Sequence[object]) -> None:
+        """An answer came, perhaps from a connection that has been given up."""
+        ack = wire.parse_ack(args, event_id, strict=self._settings.strict_acks)
+        flight = self._delivery.answered(self._now(), emission, ack)
+        sent = self._sent.pop(emission, None)
+        if flight is not None and sent is not None:
+            self._account(flight, sent, ack, args)
+        self._wake.set()
+
+    def _account(self, flight: Flight, sent: _Sent, ack: wire.Ack, args: Sequence[object]) -> None:
+        rtt_ms = (self._now() - sent.sent_at_s) * 1000.0
+        self._learn_server_time(args, sent, rtt_ms)
+        match ack:
+            case wire.Stored() | wire.Duplicate():
+                duplicate = isinstance(ack, wire.Duplicate)
+                self._count(acked=self._state.acked + 1, duplicates=self._state.duplicates + duplicate, rtt_ms=rtt_ms)
+                self._measure(m.Delivery.DUPLICATE if duplicate else m.Delivery.ACKED, rtt_ms, sent)
+                if self._on_delivered is not None:
+                    done = Delivered(sent.ticket, duplicate, sent.replayed, rtt_ms, sent.age_ms + rtt_ms)
+                    self._on_delivered(done)
+            case wire.Rejected(code, reason):
+                self._count(rejected=self._state.rejected + 1, rtt_ms=rtt_ms)
+                self._measure(m.Delivery.REJECTED, rtt_ms, sent)
+                log.warning("the back-end rejected an event", event_id=sent.ticket.event_id, code=code, reason=reason)
+            case wire.Unreadable(reason):
+                self._count(put_off=self._state.put_off + 1)
+                log.warning("an answer cannot be read", event_id=sent.ticket.event_id, reason=reason)
+            case wire.Retry() | wire.SoftFailure():
+                self._count(put_off=self._state.put_off + 1, rtt_ms=rtt_ms)
+                self._measure(m.Delivery.RETRIED, rtt_ms, sent)
+                log.info("the back-end put an event off", event_id=sent.ticket.event_id, reason=ack.message)
+
+    def _measure(self, outcome: m.Delivery, rtt_ms: float, sent: _Sent) -> None:
+        if self._metrics is None:
+            return
+        self._metrics.delivery(outcome)
+        self._metrics.stage(m.Stage.SEND_TO_ACK, rtt_ms)
+        if outcome is m.Delivery.ACKED and sent.ticket.event_type == wire.PLATE_DETECTED and not sent.replayed:
+            self._metrics.frame_to_ack(sent.age_ms + rtt_ms)
+
+    def _learn_server_time(self, args: Sequence[object], sent: _Sent, rtt_ms: float) -> None:
+        if args and isinstance(args[0], Mapping) and (said := wire.parse_moment(args[0].get("serverTime"))) is not None:
+            self._learn_offset(said, sent.sent_wall, rtt_ms / 1000.0)
+
+    def _learn_offset(self, server_time: datetime, sent_wall: datetime, rtt_s: float) -> None:
+        """The back-end read its clock somewhere between our sending and its answer: take the middle."""
+        offset_s = (server_time - sent_wall).total_seconds() - rtt_s / 2
+        self._count(clock_offset_ms=offset_s * 1000.0)
+
+    def _strike(self, emission: int) -> None:
+        """No answer came."""
+        if self._sent.pop(emission, None) is not None and self._metrics is not None:
+            self._metrics.delivery(m.Delivery.TIMED_OUT)
+
+    # The outbox
+
+    def _recorded(self, ticket: Ticket) -> None:
+        self._delivery.recorded(self._now(), ticket)
+        self._wake.set()
+
+    async def _fetch(self, fetch: Fetch) -> None:
+        try:
+            tickets = await self._outbox.waiting(limit=fetch.limit, exclude=fetch.exclude)
+        except OutboxError as error:
+            log.warning("the queue could not be listed", error=error.message, hint=error.hint)
+            self._delivery.fetch_failed(self._now())
+        else:
+            self._delivery.page(self._now(), tickets, fetch.limit)
+        self._wake.set()
+
+    async def _clear_for_ever(self) -> None:
+        while True:
+            await self._clear_wake.wait()
+            try:
+                await self._clear_once()
+            except OutboxError as error:
+                # Kept here, and in the outbox: after a restart the back-end answers `duplicate` and we try again.
+                log.warning("delivered events could not be deleted", error=error.message, hint=error.hint)
+                await self._clock.sleep(SETTLE_RETRY_S)
+
+    async def _clear_once(self) -> None:
+        """Delete what may be deleted, all of it in one transaction, and bury what must be buried."""
+        settled = [event_id for action in self._to_clear if isinstance(action, Settle) for event_id in action.event_ids]
+        buried = [action for action in self._to_clear if isinstance(action, Bury)]
+        taken = len(self._to_clear)
+        if settled:
+            await self._outbox.settle(settled)
+        for action in buried:
+            await self._bury(action)
+        for _ in range(taken):
+            self._to_clear.popleft()
+        if not self._to_clear:
+            self._clear_wake.clear()
+            self._cleared.set()
+        self._delivery.left([*settled, *(action.ticket.event_id for action in buried)])
+        self._wake.set()
+
+    async def _bury(self, action: Bury) -> None:
+        entry = await self._outbox.load(action.ticket.event_id)
+        await self._outbox.bury(action.ticket.event_id, code=action.code, reason=action.reason)
+        if entry is None or self._on_rejected is None:
+            return
+        if entry.body.get("data", {}).get("errorCode") == ErrorCode.EVENT_REJECTED.value:
+            return
+        await self._on_rejected(Rejection(action.ticket, action.code, action.reason))
+
+    async def _clear_the_rest(self) -> None:
+        """Answers that came last are honoured too, unless the outbox hangs or fails."""
+        patience = asyncio.create_task(self._clock.sleep(self._settings.deadlines.disconnect_s))
+        cleared = asyncio.create_task(self._cleared.wait())
+        await asyncio.wait({patience, cleared}, return_when=asyncio.FIRST_COMPLETED)
+        patience.cancel()
+        cleared.cancel()
+
+    # Time
+
+    def _now(self) -> float:
+        return self._clock.now().monotonic_s
+
+    def _ask_progress(self, transport: Transport, now_s: float) -> None:
+        if not self._delivery.in_flight or now_s < self._progress_at_s:
+            return
+        self._progress_at_s = now_s + self._settings.deadlines.progress_s
+        if (progress := transport.progress()) is not None:
+            self._delivery.progressed(now_s, progress)
+
+    def _set_alarm(self, now_s: float) -> None:
+        """Wake the loop when time alone changes something. One alarm stands until it rings; a late one is replaced."""
+        moments = [moment for moment in (self._delivery.wake_at(now_s),) if moment is not None]
+        if self._delivery.in_flight:
+            moments.append(self._progress_at_s)
+        if self._stopping.is_set():
+            moments.append(self._grace_until_s)
+        if not moments:
+            return
+        ring_at = max(min(moments), now_s)
+        if self._alarm is not None and not self._alarm[1].done():
+            if self._alarm[0] <= ring_at:
+                return
+            self._alarm[1].cancel()
+        self._alarm = (ring_at, asyncio.create_task(self._ring(ring_at - now_s), name="relay-alarm"))
+
+    async def _ring(self, after_s: float) -> None:
+        await self._clock.sleep(after_s)
+        # Whoever is woken shall find this task done.
+        asyncio.get_running_loop().call_soon(self._wake.set)
+
+    # State
+
+    def _change(self, **changes: Any) -> None:
+        before, self._state = self._state, replace(self._state, **changes)
+        if self._on_change is not None and self._state != before:
+            self._on_change(self.state())
+
+    def _count(self, **changes: Any) -> None:
+        """Like `_change` for figures that move with every event: nobody is told."""
+        if "acked" in changes or "rejected" in changes:
+            changes["last_ack_at"] = self._clock.now().wall
+        self._state = replace(self._state, **changes)
+
+
+_LOST_HINT = "nothing is lost: events wait on disk; look at the back-end's log, and at the network between"
+
+
+async def _shielded(closing: Awaitable[None]) -> None:
+    """Finish closing even where we are being cancelled: a half-open connection must not stay behind."""
+    task = asyncio.ensure_future(closing)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -1,0 +1,378 @@
+"""Transport over python-socketio: one client, one aiohttp session, one connection; then thrown away.
+
+Why so much is done here that a Socket.IO client might be expected to do: python-socketio's own reconnection hangs or
+dies when a server accepts and stays silent, closes early or authenticates slowly, and never follows a server-side
+`disconnect()`; it does not notice a half-open connection while it is sending, and `disconnect()` waits on a peer that
+may be dead. So: no reconnection of its own, a deadline over the whole of connecting, our own ack callbacks, and an
+abort that goes to the TCP transport.
+
+An idle connection is asked for a sign of life with WebSocket pings (the server's own come every 25 s and allow 20 more,
+which is too late). Only a server that has answered one is judged by them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import socket
+import ssl
+import struct
+import sys
+import termios
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import socketio
+from engineio import base_client as engineio_clients
+
+from lpr.domain.errors import LinkError, LinkRefusedError
+from lpr.link.base import LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
+from lpr.link.explain import explain, refusal
+
+if TYPE_CHECKING:
+    from aiohttp import WSMessage
+
+_TCP_INFO_BYTES_ACKED = 120
+"""Offset of `tcpi_bytes_acked` in Linux's `struct tcp_info` (since 4.1)."""
+_KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_COUNT = 5, 3, 3
+
+# The libraries' own lines say nothing that is not said here, and some hold whole messages.
+for _name in ("socketio.client", "engineio.client"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+class _WebSocket(aiohttp.ClientWebSocketResponse):
+    """A WebSocket that tells when it last heard anything; pongs do not reach engineio, which knows none."""
+
+    heard_at: float = 0.0
+    ponged: bool = False
+
+    async def receive(self, timeout: float | None = None) -> WSMessage:
+        while True:
+            message = await super().receive(timeout)
+            self.heard_at = asyncio.get_running_loop().time()
+            if message.type is aiohttp.WSMsgType.PING:
+                await self.pong(message.data)
+            elif message.type is aiohttp.WSMsgType.PONG:
+                self.ponged = True
+            else:
+                return message
+
+    @property
+    def tcp(self) -> asyncio.Transport | None:
+        """The transport under the WebSocket, TLS included; None when it is gone."""
+        connection = self._response.connection
+        return connection.transport if connection is not None else None
+
+
+class _Client(socketio.AsyncClient):  # type: ignore[misc]
+    """A client that survives junk: a packet that cannot be read ends the connection, not a task nobody watches."""
+
+    junk: str | None = None
+
+    async def _handle_eio_message(self, data: object) -> None:
+        try:
+            await super()._handle_eio_message(data)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            self.junk = f"the back-end sent what is no Socket.IO packet ({type(error).__name__})"
+            self.eio.read_loop_task.cancel()
+
+
+class SocketIoTransport:
+    """`Transport` for one connection to `settings.url`, namespace `settings.namespace`, over WebSocket only."""
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self._settings = settings
+        self._deadlines: LinkDeadlines = settings.deadlines
+        self._client: Any = None
+        self._session: aiohttp.ClientSession | None = None
+        self._command: OnCommand | None = None
+        self._disconnect: OnDisconnect | None = None
+        self._joined: asyncio.Future[None] | None = None
+        self._up = False
+        self._reason: str | None = None
+        self._unanswered = 0
+        self._emitted_at = 0.0
+        self._probe: asyncio.Task[None] | None = None
+
+    def on_command(self, handler: OnCommand) -> None:
+        """What to do with every event that the back-end emits."""
+        self._command = handler
+
+    def on_disconnect(self, handler: OnDisconnect) -> None:
+        """Whom to tell that the connection has ended."""
+        self._disconnect = handler
+
+    # Connecting
+
+    async def connect(self, auth: Mapping[str, Any]) -> None:
+        """See `Transport`. Every file (CA, certificate) is read anew."""
+        try:
+            async with asyncio.timeout(self._deadlines.connect_s):
+                await self._open(dict(auth))
+        except TimeoutError as error:
+            await self._dispose()
+            raise LinkError(
+                f"{self._settings.url} gave no answer within {self._deadlines.connect_s:g} s",
+                hint="something accepts the connection and stays silent: is a socket.io server behind this address, "
+                "and is it alive?",
+            ) from error
+        except BaseException:
+            await self._dispose()
+            raise
+        self._up = True
+        self._probe = asyncio.create_task(self._probe_when_idle(), name="link-probe")
+
+    async def _open(self, auth: dict[str, Any]) -> None:
+        settings = self._settings
+        context = await asyncio.to_thread(tls_context, settings) if settings.url.startswith(("https", "wss")) else True
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=context, limit=1, force_close=True),
+            ws_response_class=_WebSocket,
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        self._joined = asyncio.get_running_loop().create_future()
+        self._client = self._make_client(self._session)
+        try:
+            await self._client.connect(
+                settings.url,
+                auth=auth,
+                transports=["websocket"],
+                namespaces=[settings.namespace],
+                socketio_path=settings.path,
+                wait=False,
+            )
+        except _FOREIGN as error:
+            raise explain(error, settings) from error
+        self._client.eio.read_loop_task.add_done_callback(self._on_read_loop_ended)
+        self._set_socket_options()
+        await self._joined
+
+    def _make_client(self, session: aiohttp.ClientSession) -> _Client:
+        client = _Client(
+            reconnection=False,
+            handle_sigint=False,
+            http_session=session,
+            request_timeout=self._deadlines.disconnect_s,
+            websocket_extra_options={"autoping": False, "max_msg_size": 0},
+        )
+        namespace = self._settings.namespace
+        client.on("connect", self._on_joined, namespace=namespace)
+        client.on("connect_error", self._on_refused, namespace=namespace)
+        client.on("disconnect", self._on_client_disconnect, namespace=namespace)
+        client.on("*", self._on_event, namespace=namespace)
+        return client
+
+    def _set_socket_options(self) -> None:
+        """The kernel gives up on bytes that nobody acknowledges, and on a peer that is silent, by itself."""
+        sock = self._socket()
+        if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if sys.platform == "linux":
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._deadlines.dead_s * 1000))
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_EVERY_S)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_COUNT)
+
+    def _on_joined(self, *args: object) -> None:
+        if self._joined is not None and not self._joined.done():
+            self._joined.set_result(None)
+
+    def _on_refused(self, *args: object) -> None:
+        # Also called by the library when there was no connection at all; `connect` then raises by itself.
+        if self._client is not None and self._client.eio.sid is not None:
+            self._fail_joining(refusal(args[0] if args else None, self._settings))
+
+    def _fail_joining(self, error: LinkError) -> None:
+        if self._joined is not None and not self._joined.done():
+            self._joined.set_exception(error)
+
+    # While it stands
+
+    async def emit(self, name: str, message: Mapping[str, Any], on_ack: OnAck) -> None:
+        """See `Transport`."""
+        if not self._up:
+            raise LinkError(f"the connection to {self._settings.url} is gone")
+
+        def answered(*args: object) -> None:
+            self._unanswered -= 1
+            on_ack(args)
+
+        self._unanswered += 1
+        self._emitted_at = asyncio.get_running_loop().time()
+        try:
+            await self._client.emit(name, dict(message), namespace=self._settings.namespace, callback=answered)
+        except _FOREIGN as error:
+            raise LinkError(f"the connection to {self._settings.url} is gone: {error}") from error
+
+    def progress(self) -> Progress | None:
+        """From the kernel's books; None where it keeps none (not Linux), or when the connection is gone."""
+        web_socket, sock = self._web_socket(), self._socket()
+        tcp = web_socket.tcp if web_socket is not None else None
+        if sock is None or tcp is None or sys.platform != "linux":
+            return None
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES_ACKED + 8)
+            (unsent,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0" * 4))
+        except (OSError, ValueError):
+            return None
+        if len(info) < _TCP_INFO_BYTES_ACKED + 8:
+            return None
+        (acked,) = struct.unpack_from("Q", info, _TCP_INFO_BYTES_ACKED)
+        return Progress(acked, unsent + tcp.get_write_buffer_size())
+
+    async def _on_event(self, name: str, *args: object) -> Mapping[str, Any] | None:
+        if self._command is None:
+            return None
+        return await self._command(name, args)
+
+    async def _probe_when_idle(self) -> None:
+        """Ping while nothing waits for an answer (else the delivery's own deadline watches)."""
+        loop = asyncio.get_running_loop()
+        while (web_socket := self._web_socket()) is not None and not web_socket.closed:
+            asked_at = loop.time()
+            try:
+                await asyncio.wait_for(web_socket.ping(), self._deadlines.probe_answer_s)
+            except (OSError, aiohttp.ClientError, TimeoutError):
+                self.abort("a ping could not be sent")
+                return
+            await asyncio.sleep(self._deadlines.probe_s)
+            if not web_socket.ponged or web_socket.heard_at >= asked_at or not self._is_idle():
+                continue
+            await asyncio.sleep(max(0.0, asked_at + self._deadlines.probe_answer_s - loop.time()))
+            if web_socket.heard_at < asked_at and self._is_idle():
+                self.abort(f"no answer to a ping for {loop.time() - asked_at:.1f} s on an idle connection")
+                return
+
+    def _is_idle(self) -> bool:
+        """Nothing is on its way whose answer is awaited; an answer that is long overdue was lost."""
+        quiet_s = asyncio.get_running_loop().time() - self._emitted_at
+        return self._unanswered <= 0 or quiet_s > self._deadlines.dead_s
+
+    # The end
+
+    def abort(self, reason: str) -> None:
+        """See `Transport`."""
+        self._lost(reason)
+        web_socket = self._web_socket()
+        if web_socket is not None and (tcp := web_socket.tcp) is not None:
+            tcp.abort()
+
+    async def close(self) -> None:
+        """See `Transport`."""
+        was_up, self._up = self._up, False
+        if was_up and self._reason is None:
+            with suppress(TimeoutError, *_FOREIGN):
+                await asyncio.wait_for(self._client.disconnect(), self._deadlines.disconnect_s)
+        await self._dispose()
+
+    def _on_client_disconnect(self, *args: object) -> None:
+        self._lost(_DISCONNECT_WORDS.get(str(args[0]) if args else "", str(args[0]) if args else "unknown reason"))
+
+    def _on_read_loop_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not complain about it
+        junk = self._client.junk if self._client is not None else None
+        self._lost(junk or "the connection broke")
+
+    def _lost(self, reason: str) -> None:
+        if self._reason is not None:
+            return
+        self._reason = reason
+        self._fail_joining(
+            LinkError(
+                f"{self._settings.url} ended the connection before the namespace {self._settings.namespace} answered: "
+                f"{reason}",
+                hint="look at the back-end's log; a proxy in front of it may not let WebSockets through",
+            )
+        )
+        if self._up:
+            self._up = False
+            if self._disconnect is not None:
+                self._disconnect(reason)
+
+    async def _dispose(self) -> None:
+        """Leave nothing behind: no task, no socket, no entry in the library's list of clients."""
+        self._up = False
+        if self._reason is None:
+            self._reason = "closed"
+        tasks = [self._probe] if self._probe is not None else []
+        if self._client is not None:
+            engine = self._client.eio
+            engine.state = "disconnected"
+            with suppress(ValueError):
+                engineio_clients.connected_clients.remove(engine)
+            tasks += [task for task in (engine.read_loop_task, engine.write_loop_task) if task is not None]
+            web_socket = self._web_socket()
+            if web_socket is not None and (tcp := web_socket.tcp) is not None:
+                tcp.abort()
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._deadlines.disconnect_s)
+        if self._session is not None:
+            await self._session.close()
+        if self._joined is not None and self._joined.done() and not self._joined.cancelled():
+            self._joined.exception()  # looked at, so that asyncio does not complain about it
+
+    def _web_socket(self) -> _WebSocket | None:
+        found = self._client.eio.ws if self._client is not None else None
+        return found if isinstance(found, _WebSocket) else None
+
+    def _socket(self) -> socket.socket | None:
+        web_socket = self._web_socket()
+        return web_socket.get_extra_info("socket") if web_socket is not None else None
+
+
+_FOREIGN: tuple[type[Exception], ...] = (
+    socketio.exceptions.SocketIOError,
+    aiohttp.ClientError,
+    OSError,
+    ssl.SSLError,
+    # What the libraries let through when the other side speaks something else.
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+)
+
+_DISCONNECT_WORDS: Mapping[str, str] = {
+    "server disconnect": "the back-end disconnected us",
+    "transport close": "the connection was closed",
+    "transport error": "the connection broke",
+    "ping timeout": "the back-end fell silent",
+}
+
+
+def tls_context(settings: LinkSettings) -> ssl.SSLContext:
+    """System trust, or `ca_file` alone; with the client certificate where one is configured. Always verifies.
+
+    Raises `LinkRefusedError` that names the file which cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise LinkRefusedError(
+            f"the CA file {settings.ca_file} cannot be used: {_ssl_words(error)}",
+            hint="backend.ca_file must be a PEM file with the certificate of the authority that signed the back-end's",
+        ) from error
+    if settings.client_cert_file is not None:
+        try:
+            context.load_cert_chain(settings.client_cert_file, settings.client_key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise LinkRefusedError(
+                f"the client certificate {settings.client_cert_file} cannot be used: {_ssl_words(error)}",
+                hint="backend.client_cert_file and client_key_file must be PEM files that belong together, and that "
+                "the agent's user can read",
+            ) from error
+    return context
+
+
+def _ssl_words(error: OSError) -> str:
+    return str(getattr(error, "reason", None) or error.strerror or error)

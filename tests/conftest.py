@@ -1,0 +1,40 @@
+"""Fixtures that several packages' tests share: the Node back-end and a network that breaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import node
+from tests.faults.node import NodeBackend
+from tests.faults.proxy import TcpProxy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `node` are skipped, with what is missing, where the server cannot be started."""
+    reason = node.why_not()
+    if reason is None:
+        return
+    for item in items:
+        if item.get_closest_marker("node"):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+async def node_backend(tmp_path: Path) -> AsyncIterator[NodeBackend]:
+    """A real socket.io server that speaks the contract, listening."""
+    if (reason := node.why_not()) is not None:
+        pytest.skip(reason)
+    backend = NodeBackend(tmp_path / "node")
+    await backend.start()
+    yield backend
+    await backend.stop()
+
+
+@pytest.fixture
+async def proxy(node_backend: NodeBackend) -> AsyncIterator[TcpProxy]:
+    """A network between the agent and the Node back-end."""
+    async with TcpProxy(node_backend.port) as between:
+        yield between

@@ -1,0 +1,156 @@
+"""A TCP proxy between an agent and a back-end that breaks in every way that a network does.
+
+    hold()        bytes stop in both directions, the connections stay open; resume() lets them go on
+    blackhole()   the same for connections that stand, and new ones are accepted and stay mute
+    cut()         every connection is reset; refuse() also turns new ones away
+    delay_s       each chunk comes so much later
+    up_rate       bytes a second towards the back-end, with small buffers, so that the sender feels it
+    drop_answers  what the back-end sends is swallowed
+
+Everything can be changed while connections stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+_CHUNK = 4096
+_SMALL_BUFFER = 8192
+
+
+class TcpProxy:
+    """`async with TcpProxy(port) as proxy:` listens on `proxy.port` and connects on to `port` on this machine."""
+
+    def __init__(self, target_port: int) -> None:
+        self.target_port = target_port
+        self.port = 0
+        self.delay_s = 0.0
+        self.up_rate: float | None = None
+        self.drop_answers = False
+        self.accepted = 0
+        self._mute = self._refusing = False
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        """Where agents find the back-end behind it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Self:
+        listener = socket.create_server(("127.0.0.1", 0))
+        # Inherited by accepted sockets; must be set before the window is negotiated.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+        self._server = await asyncio.start_server(self._serve, sock=listener, limit=_CHUNK)
+        self.port = listener.getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def hold(self) -> None:
+        """Let nothing through; nobody is told."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """End `hold`, `blackhole` and `refuse`. Connections that were mute from the start stay so."""
+        self._mute = self._refusing = False
+        self._flowing.set()
+
+    def blackhole(self) -> None:
+        """Let nothing through, and accept new connections without a word."""
+        self._mute = True
+        self.hold()
+
+    def refuse(self) -> None:
+        """Reset what stands and whatever comes."""
+        self._refusing = True
+        self.cut()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for writer in list(self._writers):
+            _reset(writer)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._writers.add(writer)
+        try:
+            if self._refusing:
+                return
+            if self._mute:
+                await asyncio.Event().wait()
+            await self._join(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            _reset(writer)
+            self._writers.discard(writer)
+            self._tasks.discard(task)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self.target_port, limit=_CHUNK)
+        self._writers.add(their_writer)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._pump(reader, their_writer, up=True))
+                tasks.create_task(self._pump(their_reader, writer, up=False))
+        except* (OSError, EOFError):
+            pass
+        finally:
+            _reset(their_writer)
+            self._writers.discard(their_writer)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
+        """Carry bytes one way; ends, and with it the connection, at the end of the stream."""
+        loop = asyncio.get_running_loop()
+        on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def deliver() -> None:
+            while (arrival := await on_the_way.get())[1]:
+                await asyncio.sleep(max(0.0, arrival[0] - loop.time()))
+                await self._flowing.wait()
+                if up or not self.drop_answers:
+                    writer.write(arrival[1])
+                    await writer.drain()
+            raise EOFError
+
+        deliverer = asyncio.create_task(deliver())
+        try:
+            chunk = b"more"
+            while chunk:
+                chunk = await reader.read(_CHUNK)
+                await self._flowing.wait()
+                on_the_way.put_nowait((loop.time() + self.delay_s, chunk))
+                if up and self.up_rate is not None:
+                    await asyncio.sleep(len(chunk) / self.up_rate)
+            await deliverer
+        finally:
+            deliverer.cancel()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with a reset, so that the other side notices at once and no port lingers."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -1,0 +1,168 @@
+"""What the tests of the link join: an outbox in memory, events, a relay that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from lpr.domain.clock import Clock, Instant, SystemClock
+from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, PlateDetected, Severity
+from lpr.domain.geometry import Box
+from lpr.domain.passage import Action
+from lpr.domain.plate import PlateText, VehicleType
+from lpr.imaging import encode_jpeg
+from lpr.link.base import Backoff, LinkDeadlines, LinkSettings, TransportFactory
+from lpr.link.relay import Delivered, Rejection, Relay
+from lpr.link.socketio_transport import SocketIoTransport
+from lpr.outbox.base import Outbox
+from lpr.outbox.memory import MemoryOutbox
+
+QUICK = LinkDeadlines(
+    connect_s=2.0, hello_s=0.3, ack_s=0.6, dead_s=0.9, probe_s=0.2, probe_answer_s=0.5, disconnect_s=0.5, progress_s=0.1
+)
+"""Deadlines for tests: a fifteenth of the real ones."""
+QUICK_BACKOFF = Backoff(first_s=0.05, max_s=0.2, refused_first_s=0.3, refused_max_s=1.0, token_poll_s=0.05)
+
+_PICTURES: dict[tuple[int, int], Jpeg] = {}
+
+
+def picture(width: int, height: int, *, noise: bool = False) -> Jpeg:
+    """A JPEG; with noise about as large as JPEGs get."""
+    key = (width, height * (-1 if noise else 1))
+    if key not in _PICTURES:
+        shape = (height, width, 3)
+        pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8) if noise else np.full(shape, 90, np.uint8)
+        _PICTURES[key] = encode_jpeg(np.asarray(pixels, np.uint8), quality=95)
+    return _PICTURES[key]
+
+
+def detection(plate: str = "29A-123.45", *, original: Jpeg | None = None, clock: Clock | None = None) -> PlateDetected:
+    now = (clock or SystemClock()).now()
+    text = plate.replace("-", "").replace(".", "").replace(" ", "")
+    return PlateDetected(
+        occurred_at=now,
+        passage_id="passage-1",
+        gate_id="GATE_001",
+        gate_name="Cổng chính",
+        camera_id="CAM_001",
+        camera_name="Camera Gate 1",
+        camera_host="192.168.1.100",
+        action=Action.ENTRY,
+        plate=PlateText(text, text, plate, 0.97, (0.97,) * len(text), 1, "civilian", True, "Hà Nội"),
+        vehicle_type=VehicleType.CAR,
+        bounding_box=Box(100.0, 80.0, 60.0, 40.0),
+        plate_image=picture(120, 40),
+        original_image=original or picture(320, 240),
+        processing_ms=84.0,
+        first_seen_at=now.wall,
+        last_seen_at=now.wall,
+        frames_read=5,
+    )
+
+
+def camera_lost(clock: Clock | None = None) -> ErrorRaised:
+    return ErrorRaised(
+        occurred_at=(clock or SystemClock()).now(),
+        code=ErrorCode.CAMERA_DISCONNECTED,
+        message="CAM_001 is silent",
+        severity=Severity.HIGH,
+        gate_id="GATE_001",
+        details={"cameraId": "CAM_001"},
+    )
+
+
+def settings(url: str = "http://fake", **changes: Any) -> LinkSettings:
+    given: dict[str, Any] = {
+        "url": url,
+        "agent_id": "gate-nuc-01",
+        "boot_id": "boot-1",
+        "version": "0.1.0",
+        "token": lambda: "secret",
+        "deadlines": QUICK,
+        "backoff": QUICK_BACKOFF,
+    }
+    return LinkSettings(**{**given, **changes})
+
+
+class Site:
+    """A relay that runs, its outbox, and what it reported."""
+
+    def __init__(self, relay: Relay, outbox: Outbox, clock: Clock) -> None:
+        self.relay, self.outbox, self.clock = relay, outbox, clock
+        self.rejections: list[Rejection] = []
+        self.delivered: list[Delivered] = []
+        self.commands: list[tuple[str, Sequence[object]]] = []
+        self.reply: Mapping[str, Any] = {"status": "ok"}
+
+    async def record(self, amount: int = 1, **details: Any) -> list[str]:
+        """Record detections; their ids."""
+        tickets = [
+            await self.outbox.record(
+                detection(f"29A-{number:03d}.00", clock=self.clock, **details), link_up=self.relay.link_up
+            )
+            for number in range(amount)
+        ]
+        return [ticket.event_id for ticket in tickets]
+
+    async def pending(self) -> int:
+        return (await self.outbox.status()).pending
+
+    async def until(self, reached: Callable[[], object], timeout_s: float = 10.0) -> None:
+        """Wait until something holds; looked at every few milliseconds of real time."""
+        async with asyncio.timeout(timeout_s):
+            while not reached():  # noqa: ASYNC110 - looked at from outside
+                await asyncio.sleep(0.005)
+
+    async def until_empty(self, timeout_s: float = 10.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while await self.pending():  # noqa: ASYNC110 - looked at from outside
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(
+    link: LinkSettings,
+    *,
+    transport: TransportFactory | None = None,
+    outbox: Outbox | None = None,
+    clock: Clock | None = None,
+    grace_s: float = 0.0,
+    **more: Any,
+) -> AsyncIterator[Site]:
+    """A relay inside the block; stopped, and waited for, at its end."""
+    clock = clock or SystemClock()
+    outbox = outbox or MemoryOutbox(agent_id=link.agent_id, boot_id=link.boot_id, clock=clock)
+    epochs = itertools.count(1)
+
+    async def obey(name: str, args: Sequence[object]) -> Mapping[str, Any]:
+        site.commands.append((name, args))
+        return site.reply
+
+    async def rejected(rejection: Rejection) -> None:
+        site.rejections.append(rejection)
+
+    given: dict[str, Any] = {
+        "next_epoch": lambda: next(epochs),
+        "on_command": obey,
+        "on_rejected": rejected,
+        "on_delivered": lambda done: site.delivered.append(done),
+        "clock": clock,
+    }
+    relay = Relay(outbox, link, transport or (lambda: SocketIoTransport(link)), **{**given, **more})
+    site = Site(relay, outbox, clock)
+    task = asyncio.create_task(relay.run())
+    try:
+        yield site
+    finally:
+        await relay.stop(grace_s)
+        await task
+
+
+def instant(second: float = 0.0) -> Instant:
+    return Instant(datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC), second)

@@ -1,0 +1,79 @@
+// For the tests of lpr-agent: a second port on which faults are switched on and commands are sent. Not to be copied.
+//
+//   POST /fault    {kind, count?, types?, match?, ...}  or null: how the next events are treated
+//   POST /settings {token?, hello?, joinDelayMs?}
+//   POST /command  {name, args?, timeoutMs?}            emitted to the newest agent with a callback; its answer
+//   POST /kick, /close, /forget
+//   GET  /state    {stored, agents, received, kinds}
+import { createServer } from "node:http";
+
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// Each returns true where it has dealt with the event. `store` keeps it as the server itself would.
+const FAULTS = {
+  silent: () => true,
+  slow: async (fault) => (await wait(fault.ms), false),
+  retry: (fault, { ack, message }) => (ack({ status: "retry", eventId: message.eventId, retryAfterMs: fault.afterMs }), true),
+  reject: (fault, { ack, message }) => (ack({ status: "rejected", eventId: message.eventId, code: fault.code ?? "BAD", message: "no" }), true),
+  kick: (fault, { socket }) => (socket.disconnect(), true),
+  close: (fault, { socket }) => (socket.conn.close(), true),
+  terminate: (fault, { socket }) => (socket.conn.transport.socket.terminate(), true),
+  wrongEvent: (fault, { ack }) => (ack({ status: "ok", eventId: "another-event" }), true),
+  answer: (fault, { ack }) => (ack(...fault.args), true), // not stored
+  storeAndAnswer: async (fault, { ack, store }) => (await store(), ack(...fault.args), true),
+  loseAck: async (fault, { store }) => Math.random() < fault.share && (await store(), true),
+  junk: (fault, { socket }) => (socket.conn.transport.socket.send(fault.text ?? "42/ai,{not json"), true),
+};
+
+export function control({ io, ai, store, settings, newestAgent }) {
+  let fault = null;
+  let joinDelayMs = 0;
+  const received = [];
+
+  const routes = {
+    "/fault": (body) => ((fault = body), {}),
+    "/settings": (body) => {
+      if ("joinDelayMs" in body) joinDelayMs = body.joinDelayMs;
+      for (const name of ["token", "hello"]) if (name in body) settings[name] = body[name];
+      return {};
+    },
+    "/command": async ({ name, args = [], timeoutMs = 5000 }) => {
+      const agent = newestAgent();
+      if (!agent) return { error: "no agent is connected" };
+      try {
+        return { reply: await agent.timeout(timeoutMs).emitWithAck(name, ...args) };
+      } catch (error) {
+        return { error: error.message };
+      }
+    },
+    "/kick": () => (ai.disconnectSockets(), {}),
+    "/close": () => (ai.disconnectSockets(true), {}),
+    "/forget": () => (store.forget(), {}),
+    "/state": () => ({
+      stored: store.size,
+      agents: [...ai.sockets.values()].map((socket) => socket.handshake.auth),
+      received,
+    }),
+  };
+
+  const http = createServer(async (request, response) => {
+    let text = "";
+    for await (const chunk of request) text += chunk;
+    const answer = await routes[request.url](text ? JSON.parse(text) : null);
+    response.setHeader("content-type", "application/json").end(JSON.stringify(answer));
+  });
+
+  return {
+    beforeJoin: () => wait(joinDelayMs),
+    listen: (port) => new Promise((resolve) => http.listen(port, "127.0.0.1", () => resolve(http.address().port))),
+    intercept: async (socket, name, message, ack) => {
+      received.push({ name, eventId: message?.eventId, delivery: message?.delivery, at: Date.now() });
+      if (!fault || (fault.types && !fault.types.includes(name))) return false;
+      if (fault.match && !JSON.stringify(message).includes(fault.match)) return false;
+      const current = fault;
+      if (current.count !== undefined && (current.count -= 1) < 0) return false;
+      const agentId = socket.handshake.auth.agentId;
+      return FAULTS[current.kind](current, { socket, name, message, ack, store: () => store.add({ agentId, type: name, ...message }) });
+    },
+  };
+}
