@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from lpr.agent.publisher import Publisher
 from lpr.capture.base import CameraSettings, Pace, Transport
@@ -17,7 +19,7 @@ from lpr.domain.clock import Clock, isoformat_ms
 from lpr.domain.errors import CaptureError, VisionError
 from lpr.domain.events import CameraState, ErrorCode, Severity
 from lpr.domain.frame import Frame
-from lpr.domain.plate import PlateRead
+from lpr.domain.plate import PlateRead, PlateText
 from lpr.metrics import Metrics, Stage
 from lpr.plates.decode import decode
 from lpr.tracking.repeat import RepeatGuard
@@ -62,6 +64,11 @@ def tracking_settings(config: AgentConfig, camera: CameraConfig) -> TrackingSett
     )
 
 
+def decide(probabilities: NDArray[np.float32], two_rows: float) -> PlateText:
+    """The text of voted probabilities; `two_rows` is the probability that the plate has two rows."""
+    return decode(probabilities, 2 if two_rows >= 0.5 else 1)
+
+
 class CameraPipeline:
     """Reads, analyses and publishes one camera. `run` ends when the files end or `stop` is called.
 
@@ -92,7 +99,7 @@ class CameraPipeline:
         self.tracker = PassageTracker(
             tracking_settings(config, camera),
             guard,
-            lambda probabilities, two_rows: decode(probabilities, 2 if two_rows >= 0.5 else 1),
+            decide,
             standing=standing,
         )
         self.reads: tuple[PlateRead, ...] = ()

@@ -1,0 +1,103 @@
+"""`lpr-agent bench`: time per stage on this machine, against the bare networks."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lpr.cli.options import JsonOption, print_json
+
+if TYPE_CHECKING:
+    from lpr.agent.bench import BenchReport
+    from lpr.config import AgentConfig
+
+GOAL_RATIO = 1.3
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program."""
+    app.command("bench")(bench)
+
+
+def bench(
+    clip: Annotated[Path | None, typer.Option(help="Frames of this clip instead of the one that came along.")] = None,
+    rounds: Annotated[int, typer.Option(help="Frames that count.", min=5, max=2000)] = 100,
+    device: Annotated[str, typer.Option(help="CPU, GPU, NPU or AUTO.")] = "AUTO",
+    detail: Annotated[str, typer.Option(help="Detector input: fast, far, or auto.")] = "auto",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Time the commits on this folder's disk; else in the folder for temporary files."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Milliseconds per stage of a frame's whole way, from the decoder to the back-end's acknowledgement."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lpr import logging
+    from lpr.agent.bench import bench as measure
+    from lpr.cli.demo import sample_clip
+
+    logging.configure(level="error")
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        tempfile.TemporaryDirectory(prefix="lpr-agent-bench-", dir=data_dir) as folder,
+        Progress(*columns, console=console, transient=True) as bar,
+    ):
+        task = bar.add_task("frames the whole way", total=None)
+        report = asyncio.run(
+            measure(
+                clip or sample_clip(),
+                _configuration(device, detail),
+                rounds=rounds,
+                folder=Path(folder),
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        )
+    if as_json:
+        print_json(report.to_json(), indent=2)
+    else:
+        _print_report(report)
+
+
+def _configuration(device: str, detail: str) -> AgentConfig:
+    from pydantic import ValidationError
+
+    from lpr.config import AgentConfig
+    from lpr.domain.errors import ConfigError
+
+    values: dict[str, Any] = {
+        "agent": {"id": "bench"},
+        "backend": {"url": "http://127.0.0.1"},
+        "vision": {"device": device, "input": detail},
+        "cameras": [{"id": "bench", "source": "/dev/null", "gate": {"id": "bench"}}],
+    }
+    try:
+        return AgentConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"--device {device} or --detail {detail} is not one of those that there are") from error
+
+
+def _print_report(report: BenchReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    table = Table(title=f"one {report.frame} frame with one plate, on {report.device}, milliseconds", box=None)
+    for name in ("stage", "median", "p95", "count"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for name, times in report.stages.items():
+        if times.count:
+            table.add_row(name.replace("_", " "), f"{times.p50_ms:.2f}", f"{times.p95_ms:.2f}", str(times.count))
+    console.print(table)
+    verdict = "[green]good[/green]" if report.ratio <= GOAL_RATIO else f"[yellow]above {GOAL_RATIO}[/yellow]"
+    console.print(
+        f"detect + read, all included  {report.detect_and_read_ms:.2f}\n"
+        f"the two bare networks        {report.networks_ms:.2f}\n"
+        f"ratio                        [bold]{report.ratio:.2f}[/bold]  {verdict}"
+    )
