@@ -119,6 +119,7 @@ async def bench(
                 with metrics.timed(Stage.TRACK):
                     tracker.update(frame, reads)
                 await delivery.deliver(_passage(frame, (reads or known)[0], camera), camera)
+                metrics.frame_to_ack(SystemClock().now().seconds_since(frame.captured_at) * 1000)
     width, height = shown[0][0].width, shown[0][0].height
     return BenchReport(
         frame=f"{width}x{height}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import structlog
@@ -15,10 +15,11 @@ from lpr.capture.base import Decoder as CaptureDecoder
 from lpr.capture.reader import CameraChange, CameraReader
 from lpr.config import AgentConfig, CameraConfig
 from lpr.config import Pace as ConfigPace
-from lpr.domain.clock import Clock, isoformat_ms
+from lpr.domain.clock import Clock, Instant, isoformat_ms
 from lpr.domain.errors import CaptureError, VisionError
 from lpr.domain.events import CameraState, ErrorCode, Severity
 from lpr.domain.frame import Frame
+from lpr.domain.passage import Passage
 from lpr.domain.plate import PlateRead, PlateText
 from lpr.metrics import Metrics, Stage
 from lpr.plates.decode import decode
@@ -156,9 +157,7 @@ class CameraPipeline:
             with self._metrics.timed(Stage.TRACK):
                 passages = self.tracker.update(frame, reads, self._clock.now())
             self.analysed, self.reads = frame, reads
-            for passage in passages:
-                await self._publisher.publish(passage, self.camera)
-            self._explain(passages_made=bool(passages))
+            await self._publish(passages, settled_by=frame.captured_at)
 
     def _count_frames(self, age_s: float) -> None:
         self._metrics.frame_analysed(self.camera.id, max(0.0, age_s))
@@ -174,23 +173,20 @@ class CameraPipeline:
             return
         while True:
             await self._clock.sleep(SWEEP_EVERY_S)
-            passages = self.tracker.close_stale(self._clock.now())
-            for passage in passages:
-                await self._publisher.publish(passage, self.camera)
-            self._explain(passages_made=bool(passages))
+            now = self._clock.now()
+            await self._publish(self.tracker.close_stale(now), settled_by=now)
 
     async def _publish_finished(self) -> None:
         # A file's frames may carry times ahead of ours (played fast), and tracks must not end before they began.
         now, newest = self._clock.now(), self.analysed
         if newest is not None and newest.captured_at.monotonic_s > now.monotonic_s:
             now = newest.captured_at
-        passages = self.tracker.finish(now)
-        for passage in passages:
-            await self._publisher.publish(passage, self.camera)
-        self._explain(passages_made=bool(passages))
+        await self._publish(self.tracker.finish(now), settled_by=now)
 
-    def _explain(self, *, passages_made: bool) -> None:
-        """Nothing is held back without a trace in the log."""
+    async def _publish(self, passages: Sequence[Passage], *, settled_by: Instant) -> None:
+        for passage in passages:
+            await self._publisher.publish(passage, self.camera, settled_by=settled_by)
+        # Nothing is held back without a trace in the log.
         for note in self.tracker.take_notes():
             log.info(
                 "not reported",
@@ -200,7 +196,7 @@ class CameraPipeline:
                 frames=note.frames,
                 track=note.track_id,
             )
-        if passages_made:
+        if passages:
             self._on_published()
 
     # Faults

@@ -17,7 +17,7 @@ import structlog
 
 from lpr.agent.evidence import plate_detected, plate_unreadable
 from lpr.config import AgentConfig, CameraConfig
-from lpr.domain.clock import Clock
+from lpr.domain.clock import Clock, Instant
 from lpr.domain.errors import ImageError, OutboxError
 from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, PlateDetected, Severity, StoredEvent
 from lpr.domain.passage import Passage, PassageOutcome
@@ -65,6 +65,7 @@ class Publisher:
         """Errors recorded since the start."""
         self._outbox, self._link_up, self._clock, self._metrics = outbox, link_up, clock, metrics
         self._passages: OrderedDict[str, PublishedPassage] = OrderedDict()
+        self._settled_by: OrderedDict[str, Instant] = OrderedDict()
         self._outcomes: OrderedDict[str, DeliveryState] = OrderedDict()
 
     @property
@@ -76,8 +77,11 @@ class Publisher:
         """One of the newest passages, or None."""
         return self._passages.get(passage_id)
 
-    async def publish(self, passage: Passage, camera: CameraConfig) -> None:
-        """Record what became of a vehicle; returns after the commit, or after saying why there is none."""
+    async def publish(self, passage: Passage, camera: CameraConfig, *, settled_by: Instant) -> None:
+        """Record what became of a vehicle; returns after the commit, or after saying why there is none.
+
+        `settled_by` is when the frame was captured that decided it: from there the time to the answer is measured.
+        """
         with self._metrics.timed(Stage.ENCODE):
             event = await self._event_of(passage, camera)
         if event is None:
@@ -86,6 +90,9 @@ class Publisher:
         state = self._outcomes.get(ticket.event_id, DeliveryState.WAITING) if ticket else DeliveryState.NOT_STORED
         self._remember(PublishedPassage(event, passage, event.plate_image, ticket.event_id if ticket else None, state))
         self._metrics.passage(camera.id, passage.outcome)
+        if ticket is not None and state is DeliveryState.WAITING and not ticket.recorded_offline:
+            self._settled_by[ticket.event_id] = settled_by
+            _forget_oldest(self._settled_by)
         if ticket is not None and passage.outcome is PassageOutcome.READ:
             self.processed_count += 1
         log.info(
@@ -123,6 +130,9 @@ class Publisher:
 
     def delivered(self, event_id: str) -> None:
         """The back-end holds this event."""
+        settled_by = self._settled_by.pop(event_id, None)
+        if settled_by is not None:
+            self._metrics.frame_to_ack(self._clock.now().seconds_since(settled_by) * 1000)
         self._set_state(event_id, DeliveryState.DELIVERED)
 
     def rejected(self, event_id: str) -> None:
@@ -168,14 +178,17 @@ class Publisher:
 
     def _remember(self, published: PublishedPassage) -> None:
         self._passages[published.passage.passage_id] = published
-        while len(self._passages) > PASSAGES_KEPT:
-            self._passages.popitem(last=False)
+        _forget_oldest(self._passages)
 
     def _set_state(self, event_id: str, state: DeliveryState) -> None:
         # The answer may come before `record` has returned here: keep it for the passage that is about to be remembered.
         self._outcomes[event_id] = state
-        while len(self._outcomes) > PASSAGES_KEPT:
-            self._outcomes.popitem(last=False)
+        _forget_oldest(self._outcomes)
         for passage_id, published in self._passages.items():
             if published.event_id == event_id:
                 self._passages[passage_id] = replace(published, state=state)
+
+
+def _forget_oldest(newest: OrderedDict[str, Any]) -> None:
+    while len(newest) > PASSAGES_KEPT:
+        newest.popitem(last=False)

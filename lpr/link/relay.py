@@ -455,29 +455,27 @@ class Relay:
             case wire.Stored() | wire.Duplicate():
                 duplicate = isinstance(ack, wire.Duplicate)
                 self._count(acked=self._state.acked + 1, duplicates=self._state.duplicates + duplicate, rtt_ms=rtt_ms)
-                self._measure(m.Delivery.DUPLICATE if duplicate else m.Delivery.ACKED, rtt_ms, sent)
+                self._measure(m.Delivery.DUPLICATE if duplicate else m.Delivery.ACKED, rtt_ms)
                 if self._on_delivered is not None:
                     done = Delivered(sent.ticket, duplicate, sent.replayed, rtt_ms, sent.age_ms + rtt_ms)
                     self._on_delivered(done)
             case wire.Rejected(code, reason):
                 self._count(rejected=self._state.rejected + 1, rtt_ms=rtt_ms)
-                self._measure(m.Delivery.REJECTED, rtt_ms, sent)
+                self._measure(m.Delivery.REJECTED, rtt_ms)
                 log.warning("the back-end rejected an event", event_id=sent.ticket.event_id, code=code, reason=reason)
             case wire.Unreadable(reason):
                 self._count(put_off=self._state.put_off + 1)
                 log.warning("an answer cannot be read", event_id=sent.ticket.event_id, reason=reason)
             case wire.Retry() | wire.SoftFailure():
                 self._count(put_off=self._state.put_off + 1, rtt_ms=rtt_ms)
-                self._measure(m.Delivery.RETRIED, rtt_ms, sent)
+                self._measure(m.Delivery.RETRIED, rtt_ms)
                 log.info("the back-end put an event off", event_id=sent.ticket.event_id, reason=ack.message)
 
-    def _measure(self, outcome: m.Delivery, rtt_ms: float, sent: _Sent) -> None:
+    def _measure(self, outcome: m.Delivery, rtt_ms: float) -> None:
         if self._metrics is None:
             return
         self._metrics.delivery(outcome)
         self._metrics.stage(m.Stage.SEND_TO_ACK, rtt_ms)
-        if outcome is m.Delivery.ACKED and sent.ticket.event_type == wire.PLATE_DETECTED and not sent.replayed:
-            self._metrics.frame_to_ack(sent.age_ms + rtt_ms)
 
     def _learn_server_time(self, args: Sequence[object], sent: _Sent, rtt_ms: float) -> None:
         if args and isinstance(args[0], Mapping) and (said := wire.parse_moment(args[0].get("serverTime"))) is not None:
