@@ -161,7 +161,7 @@ _SERIAL: Final = (DIGIT,) * 2
 
 FORMATS: Final[tuple[PlateFormat, ...]] = (
     _car("car", SERIES, FIVE, 30.0),
-    _car("car-four-digits", SERIES, FOUR, 6.0, until=_SERIES_2010),
+    _car("car-four-digits", SERIES, FOUR, 9.0, until=_SERIES_2010),
     _car("car-before-2010", OLD_SERIES, FOUR, 0.5, until=_SERIES_2010),
     _motorbike("motorbike", (SERIES, SECOND), FIVE, 9.0, since=_CIRCULAR_24),
     _motorbike("motorbike-numeral", (SERIES, NONZERO), FIVE, 30.0, (_WHITE, _BLUE), until=_CIRCULAR_24),

@@ -5,7 +5,8 @@ so that rendering needs numpy and OpenCV alone. Run again only to add a font:
 
     npm install --prefix FOLDER @fontsource/pathway-gothic-one @fontsource/sofia-sans-extra-condensed \
         @fontsource/barlow-condensed @fontsource/big-shoulders-display @fontsource/antonio \
-        @fontsource/saira-extra-condensed @fontsource/oswald
+        @fontsource/saira-extra-condensed @fontsource/oswald @fontsource/gidole @fontsource/dosis \
+        @fontsource/share-tech @fontsource/barlow @fontsource/overpass
     pip install fonttools brotli
     python -m scripts.render.fetch_fonts FOLDER
 """
@@ -28,6 +29,11 @@ FONTS: Final = {
     "antonio": (500, 600),
     "saira-extra-condensed": (500, 600),
     "oswald": (400, 500),
+    "gidole": (400,),
+    "dosis": (600, 700),
+    "share-tech": (400,),
+    "barlow": (500,),
+    "overpass": (600,),
 }
 CHARACTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 STEPS: Final = 4

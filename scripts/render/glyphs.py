@@ -44,7 +44,13 @@ _RING: Final = "50,0 100,0r 100,100r 0,100r 0,0r 50,0"
 _STROKES: Final[dict[str, tuple[tuple[Stroke, ...], ...]]] = {
     # Character -> drawings it may have; a font picks one of them and keeps to it.
     "0": (_paths(_RING),),
-    "1": (_paths("40,22 70,0 70,100"), _paths("30,20 70,2 70,100"), _paths("60,0 60,100", "60,2 35,20")),
+    "1": (
+        _paths("40,22 70,0 70,100"),
+        _paths("30,20 70,2 70,100"),
+        _paths("60,0 60,100", "60,2 35,20"),
+        _paths("20,26 70,0 70,100"),
+        _paths("40,14 70,4 70,0 70,100"),
+    ),
     "2": (_paths("0,24 0,0r 100,0r 100,38r 0,100 100,100"), _paths("0,24 0,0r 100,0r 100,50r 0,85r 0,100 100,100")),
     "3": (
         _paths("0,22 0,0r 100,0r 100,47r 45,47", "45,47 100,47r 100,100r 0,100r 0,78"),
@@ -54,6 +60,8 @@ _STROKES: Final[dict[str, tuple[tuple[Stroke, ...], ...]]] = {
     "5": (
         _paths("94,0 8,0 4,42 100,36r 100,100r 0,100r 0,80"),
         _paths("94,0 6,0 6,44 100,44r 100,100r 0,100r 0,78"),
+        _paths("92,0 8,0 4,54 10,38r 100,38r 100,100r 0,100r 0,82"),
+        _paths("94,0 6,0 4,50 100,34r 100,100r 0,100r 0,80"),
     ),
     "6": (
         _paths("96,20 96,0r 0,0r 0,100r 100,100r 100,42r 0,42r 0,60"),
@@ -77,7 +85,11 @@ _STROKES: Final[dict[str, tuple[tuple[Stroke, ...], ...]]] = {
     "J": (_paths("100,0 100,100r 0,100r 0,74"),),
     "K": (_paths("0,0 0,100", "100,0 0,62", "34,42 100,100"),),
     "L": (_paths("0,0 0,100 100,100"),),
-    "M": (_paths("0,100 0,0 50,62 100,0 100,100"), _paths("0,100 0,0 50,98 100,0 100,100")),
+    "M": (
+        _paths("0,100 0,0 50,62 100,0 100,100"),
+        _paths("0,100 0,0 50,45 100,0 100,100"),
+        _paths("0,100 0,0 50,98 100,0 100,100"),
+    ),
     "N": (_paths("0,100 0,0 100,100 100,0"),),
     "O": (_paths(_RING),),
     "P": (_paths("0,100 0,0 100,0r 100,54r 0,54"),),
@@ -126,11 +138,15 @@ def _stroke_font(random: Random) -> dict[str, Mask]:
     """One font of the parametric family: proportions, stroke width, roundness and drawings drawn at random."""
     height = GLYPH_HEIGHT * _OVERSAMPLE
     weight = random.uniform(0.105, 0.17) * height
-    aspect = random.uniform(0.42, 0.56)
+    aspect = random.uniform(0.42, 0.62)
     roundness = random.uniform(0.32, 0.6)
     masks = {}
     for character, drawings in _STROKES.items():
-        width = aspect * height * _WIDTHS.get(character, 1.0) * random.uniform(0.96, 1.04)
+        natural = _WIDTHS.get(character, 1.0)
+        if natural > 1.1:
+            # Some stamps give M no more room than any other letter.
+            natural = random.uniform(1.0, natural)
+        width = aspect * height * natural * random.uniform(0.96, 1.04)
         inner = np.array([max(width - weight, 1.0), height - weight])
         canvas = np.zeros((height, round(width)), np.uint8)
         for stroke in random.choice(drawings):

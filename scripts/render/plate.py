@@ -224,28 +224,28 @@ def _lay_out(spec: PlateSpec, font: dict[str, Mask], width: float, height: float
         margin = (height - 2 * row_height - gap) * random.uniform(0.42, 0.58)
         tops = [margin, margin + row_height + gap]
     stretch = random.uniform(0.85, 1.3)
+    cell = _cell_share(font) if random.random() < 0.5 else None
     spacing = random.uniform(0.06, 0.2) * row_height
     placed = []
     for index, (line, top) in enumerate(zip(spec.lines, tops, strict=True)):
         share = random.uniform(0.8, 0.95) if index or spec.rows == ONE_ROW else random.uniform(0.66, 0.9)
         line_height = row_height * (random.uniform(0.9, 1.0) if index == 0 and spec.rows == TWO_ROWS else 1.0)
-        placed.extend(_lay_line(line, font, (width, share * width), (top, line_height), stretch, spacing, random))
+        natural = [_natural_width(sign, font, line_height, stretch, cell) for sign in line]
+        placed.extend(_lay_line(line, natural, (width, share * width), (top, line_height), spacing, random))
     return placed
 
 
 def _lay_line(
     line: str,
-    font: dict[str, Mask],
+    natural: list[float],
     body: tuple[float, float],
     vertical: tuple[float, float],
-    stretch: float,
     spacing: float,
     random: Random,
 ) -> list[_Placed]:
     """Place one row, shrunk in width where it would not fit and spread where it is much too short."""
     width, room = body
     top, height = vertical
-    natural = [_natural_width(sign, font, height, stretch) for sign in line]
     total = sum(natural) + spacing * (len(line) - 1)
     if total > room:
         factor = room / total
@@ -262,13 +262,21 @@ def _lay_line(
     return placed
 
 
-def _natural_width(sign: str, font: dict[str, Mask], height: float, stretch: float) -> float:
+def _cell_share(font: dict[str, Mask]) -> float:
+    """Width of a stamp by its height where all characters have one width: that of the font's 0."""
+    return font["0"].shape[1] / font["0"].shape[0]
+
+
+def _natural_width(sign: str, font: dict[str, Mask], height: float, stretch: float, cell: float | None) -> float:
     if sign == ".":
         return 0.1 * height
     if sign == "-":
         return 0.24 * height
     mask = font[sign]
-    return height * mask.shape[1] / mask.shape[0] * stretch
+    share = mask.shape[1] / mask.shape[0]
+    if cell is not None and share > 0.75 * cell:
+        share = cell
+    return height * share * stretch
 
 
 def _draw_signs(
