@@ -180,6 +180,16 @@ class SqliteShelf:
             found += self._summaries(f"WHERE event_id IN ({', '.join('?' * len(some))})", *some)
         return found
 
+    def named(self, name: str) -> list[Summary]:
+        """Rows whose id begins with `name`, or whose sequence it is; two where there are more."""
+        if name.isascii() and name.isdigit() and len(name) < 10:
+            by_sequence = self._summaries("WHERE sequence = ? LIMIT 2", int(name))
+            if by_sequence:
+                return by_sequence
+        lower = name.lower()
+        # Ids are hexadecimal digits and dashes: 'g' comes after all that begin with `lower`.
+        return self._summaries("WHERE event_id >= ? AND event_id < ? LIMIT 2", lower, lower + "g")
+
     def at(self, position: int) -> Summary | None:
         """The row at a position."""
         return next(iter(self._summaries("WHERE position = ?", position)), None)

@@ -457,7 +457,7 @@ class SqliteOutbox:
             self._saved = replace(counters)
 
     def _notice_others(self) -> list[Ticket]:
-        """Another process (`lpr-agent queue`) has written: count anew, and see what it has put back."""
+        """Another process (`lpr-agent queue`) has written: count anew, and see what it has put back or added."""
         before = self._queue.counters
         counters = self._shelf.counters()
         counters.last_sequence = max(counters.last_sequence, before.last_sequence)
@@ -467,7 +467,8 @@ class SqliteOutbox:
         revived = [row.ticket(self._boot_id) for row in self._shelf.revived_after(self._revision)]
         self._revision = self._shelf.revision()
         self._forget_attempts([ticket.event_id for ticket in revived])
-        return revived
+        added = self._shelf.in_order(after=before.last_position, limit=MAX_BATCH)
+        return revived + [row.ticket(self._boot_id) for row in added if row.state is State.WAITING]
 
     def _finish(self, outcomes: Sequence[tuple[_Job, list[Ticket] | Exception]], tickets: Sequence[Ticket]) -> None:
         """Give results to those who wait, and tell the listeners, all in the event loop."""
