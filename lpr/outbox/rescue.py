@@ -210,7 +210,7 @@ class _Salvage:
     def read(self, path: Path) -> Iterator[Salvaged]:
         """Every event that is whole but perhaps for its pictures, in order of recording."""
         try:
-            connection = connect(path, read_only=True)
+            connection = connect(path, read_only=True, damaged=True)
         except sqlite3.Error:
             return
         with closing(connection):

@@ -68,10 +68,11 @@ MIGRATIONS = (V1,)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
-def connect(path: Path, *, read_only: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+def connect(path: Path, *, read_only: bool = False, damaged: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode that may be handed from thread to thread. Raises `sqlite3.Error`.
 
-    Without `read_only` a file that is not there is made, ready for WAL and for giving free pages back.
+    Without `read_only` a file that is not there is made, ready for WAL and for giving free pages back. `damaged` lets
+    SQLite read what it can of a file that is shorter than its header says.
     """
     mode = "ro" if read_only else "rwc"
     connection = sqlite3.connect(
@@ -79,10 +80,12 @@ def connect(path: Path, *, read_only: bool = False, busy_timeout_s: float = BUSY
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        timeout=busy_timeout_s,
+        timeout=BUSY_TIMEOUT_S,
         cached_statements=64,
     )
     try:
+        if damaged:
+            connection.execute("PRAGMA writable_schema = ON")  # what makes SQLite look the other way
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         else:

@@ -385,6 +385,8 @@ class SqliteOutbox:
         next_tick_s, idle, closing = time.monotonic() + TICK_S, True, False
         while not closing:
             jobs, closing = self._next_jobs(max(0.0, next_tick_s - time.monotonic()))
+            if closing:
+                self._next_try_s = 0.0  # the last chance of what is held
             if jobs:
                 idle = False
                 self._commit(jobs)
