@@ -31,6 +31,9 @@ FAREWELL_S: Final = 0.2
 """How long a connection that is being closed may take to send its last packets."""
 
 log = logging.getLogger(__name__)
+_PACKET_LOG = log.getChild("packets")
+# At INFO both libraries would write every packet, pictures included, into the log of a whole demo.
+_PACKET_LOG.setLevel(logging.WARNING)
 
 
 class CommandTimeoutError(LinkError):
@@ -263,8 +266,8 @@ class AgentHub:
             max_http_buffer_size=settings.max_message_bytes,
             ping_interval=settings.ping_interval_s,
             ping_timeout=settings.ping_timeout_s,
-            logger=log,
-            engineio_logger=log.getChild("engineio"),
+            logger=_PACKET_LOG,
+            engineio_logger=_PACKET_LOG,
         )
         namespace = settings.namespace
         sio.on("connect", self._on_connect, namespace=namespace)

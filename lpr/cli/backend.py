@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lpr.domain.errors import ConfigError, LprError
+from lpr.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
     from lpr.backend.server import Backend, BackendSettings
     from lpr.backend.store import Kept
@@ -52,29 +53,23 @@ def backend(
     For trying an agent, and as a working example of the contract. Its page at / shows the newest events with pictures;
     GET /events gives them as JSON, POST /commands/NAME sends a command to the agent.
     """
-    try:
-        # Not before the command is really run: aiohttp and socketio take half a second to import.
-        from lpr.backend.faults import parse_fault
-        from lpr.backend.server import BackendSettings
+    # Not before the command is really run: aiohttp and socketio take half a second to import.
+    from lpr.backend.faults import parse_fault
+    from lpr.backend.server import BackendSettings
 
-        if not namespace.startswith("/"):
-            raise ConfigError(f"--namespace must begin with /, got '{namespace}'")
-        settings = BackendSettings(
-            host=host,
-            port=port,
-            namespace=namespace,
-            token=token or None,
-            database=database,
-            faults=tuple(parse_fault(each) for each in fault or ()),
-            slow_s=slow,
-            strict=strict,
-        )
-        asyncio.run(_serve(settings, as_json=as_json))
-    except LprError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+    if not namespace.startswith("/"):
+        raise ConfigError(f"--namespace must begin with /, got '{namespace}'")
+    settings = BackendSettings(
+        host=host,
+        port=port,
+        namespace=namespace,
+        token=token or None,
+        database=database,
+        faults=tuple(parse_fault(each) for each in fault or ()),
+        slow_s=slow,
+        strict=strict,
+    )
+    asyncio.run(_serve(settings, as_json=as_json))
 
 
 async def _serve(settings: BackendSettings, *, as_json: bool) -> None:
@@ -120,7 +115,7 @@ async def _show_table(backend: Backend, stop: asyncio.Event) -> None:
     backend.on_event(table.add)
     if not console.is_terminal:
         for text in _heading(backend):
-            console.print(text)
+            _print_line(text.plain, stop)
         backend.on_event(lambda kept: None if kept.duplicate else _print_line(line(kept.event), stop))
         await stop.wait()
         return
@@ -148,13 +143,13 @@ def _screen(backend: Backend, table: EventTable) -> RenderableType:
     return table.render(heading=_heading(backend))
 
 
-def _heading(backend: Backend) -> list[RenderableType]:
+def _heading(backend: Backend) -> list[Text]:
     from rich.text import Text
 
     where = Text("back-end ", style="bold")
     where.append(f"{backend.url}{backend.settings.namespace}", style="cyan")
     where.append(f"   page {backend.url}/   events kept in {backend.store.where}", style="dim")
-    lines: list[RenderableType] = [where]
+    lines = [where]
     agents = backend.agents
     if agents:
         names = ", ".join(f"{agent.agent_id} {agent.version}".strip() for agent in agents)
