@@ -16,7 +16,7 @@ from lpr.capture.reader import CameraChange, CameraReader
 from lpr.config import AgentConfig, CameraConfig
 from lpr.config import Pace as ConfigPace
 from lpr.domain.clock import Clock, Instant, isoformat_ms
-from lpr.domain.errors import CaptureError, VisionError
+from lpr.domain.errors import VisionError
 from lpr.domain.events import CameraState, ErrorCode, Severity
 from lpr.domain.frame import Frame
 from lpr.domain.passage import Passage
@@ -94,9 +94,7 @@ class CameraPipeline:
         self._plates, self._publisher = reader, publisher
         self._clock, self._metrics = clock, metrics
         self._on_change, self._on_published = on_change, on_published
-        self.capture = CameraReader(
-            capture_settings(camera), clock=clock, on_change=self._changed, on_problem=self._file_broken
-        )
+        self.capture = CameraReader(capture_settings(camera), clock=clock, on_change=self._changed)
         self.tracker = PassageTracker(
             tracking_settings(config, camera),
             guard,
@@ -217,14 +215,10 @@ class CameraPipeline:
 
     def _changed(self, change: CameraChange) -> None:
         self._metrics.camera_state(self.camera.id, change.state)
-        log.info("camera", camera=self.camera.id, state=change.state.value, reason=change.reason)
         recovered = change.previous is CameraState.LOST and change.state is CameraState.RUNNING
         if change.state is CameraState.LOST or change.error is not None or recovered:
             self._notices.put_nowait(change)
         self._on_change()
-
-    def _file_broken(self, error: CaptureError) -> None:
-        log.warning("file passed over", camera=self.camera.id, error=error.message, hint=error.hint)
 
     async def _tell(self) -> None:
         """Camera changes are told in the order in which they came."""

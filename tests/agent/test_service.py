@@ -1,0 +1,231 @@
+"""The whole agent with its real parts: networks, SQLite, socket.io; only the camera is a clip that the project drew."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lpr.agent.service import Agent
+from lpr.backend.server import Backend, BackendSettings
+from lpr.cli.demo import expected_texts, sample_clip
+from lpr.config import AgentConfig
+from lpr.domain.errors import DeviceNotFoundError, OutboxLockedError
+from lpr.domain.events import AgentState, CameraState
+from tests.agent.helpers import make_config
+
+DETECTED, STATUS, ERROR = "license_plate_detected", "processing_status", "error"
+
+
+def clip_camera(camera_id: str = "CAM_001", *, pace: str = "fast", **more: Any) -> dict[str, Any]:
+    """A camera that plays the sample clip."""
+    return {
+        "id": camera_id,
+        "name": "Camera Gate 1",
+        "source": str(sample_clip()),
+        "gate": {"id": "GATE_001", "name": "Cổng chính"},
+        "action": "auto",
+        "pace": pace,
+        # Half of the usual rate is enough for this traffic and spares the machine.
+        "fps": 4,
+        **more,
+    }
+
+
+async def until(condition: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+    """Wait for a state of the agent's inside that is announced to nobody."""
+    async with asyncio.timeout(timeout_s):
+        while not condition():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled networks, made once for all tests."""
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[Backend]:
+    async with Backend(BackendSettings(port=0, database=tmp_path / "backend.db")) as running:
+        yield running
+
+
+def agent_config(tmp_path: Path, cache: Path, url: str, *cameras: dict[str, Any], **vision: Any) -> AgentConfig:
+    return make_config(
+        tmp_path / "data", *(cameras or (clip_camera(),)), backend=url, vision={"cache": str(cache), **vision}
+    )
+
+
+@asynccontextmanager
+async def running(agent: Agent) -> AsyncIterator[asyncio.Task[None]]:
+    """The agent at work; stopped in good order at the end."""
+    started = asyncio.Event()
+    task = asyncio.create_task(agent.run(ready=started.set))
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        yield task
+    finally:
+        agent.stop()
+        await task
+
+
+async def test_every_vehicle_of_a_clip_arrives_once_and_the_run_ends_by_itself(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url))
+
+    await asyncio.wait_for(agent.run(), 120)
+
+    detected = await backend.events(event_type=DETECTED)
+    texts = [event.data["plate"]["text"] for event in detected]
+    assert sorted(texts) == sorted(expected_texts(sample_clip()))
+    assert {event.data["gateName"] for event in detected} == {"Cổng chính"}
+    assert all(event.plate_image_bytes > 0 and event.original_image_bytes > 0 for event in detected)
+    assert not [event.remarks for event in detected if event.remarks], "the back-end found fault with the contract"
+    actions = {event.data["plate"]["text"]: event.data["action"] for event in detected}
+    assert actions["51K91827"] == "entry", "cars come towards the camera"
+    assert actions["59X312345"] == "exit", "motorbikes ride away from it"
+    everything = [e for e in await backend.events() if e.sequence is not None and e.event_type != STATUS]
+    assert [event.sequence for event in everything] == list(range(1, len(everything) + 1))
+    statuses = await backend.events(event_type=STATUS)
+    assert statuses[-1].data["status"] == "idle"
+    assert statuses[-1].data["device"]
+    assert agent.board.queue.pending == 0
+
+
+async def test_two_cameras_at_one_gate_report_a_vehicle_once(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    cameras = (clip_camera("CAM_001"), clip_camera("CAM_002"))
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, *cameras))
+
+    await asyncio.wait_for(agent.run(), 180)
+
+    texts = [event.data["plate"]["text"] for event in await backend.events(event_type=DETECTED)]
+    assert sorted(texts) == sorted(expected_texts(sample_clip()))
+
+
+async def test_commands_are_obeyed_and_changes_outlive_a_restart(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    config = agent_config(tmp_path, model_cache, backend.url, clip_camera(pace="realtime"))
+    agent = Agent(config)
+    async with running(agent):
+        await backend.wait_for_agent()
+
+        status = await backend.command("get_status")
+        assert status["data"]["status"] == "processing"
+
+        changed = await backend.command("update_config", {"cameras": {"CAM_001": {"fps": 5, "gateName": "Cổng phụ"}}})
+        assert changed["status"] == "ok"
+        assert agent.config.cameras[0].gate.name == "Cổng phụ"
+        assert agent.pipelines["CAM_001"].camera.fps == 5
+
+        wrong = await backend.command("update_config", {"cameras": {"CAM_001": {"fps": 4000, "gateName": "x"}}})
+        assert (wrong["status"], wrong["code"]) == ("error", "CONFIG_REJECTED")
+        assert "fps" in wrong["message"]
+        assert agent.config.cameras[0].gate.name == "Cổng phụ", "on any mistake nothing changes"
+
+        snapshot = await wait_for_snapshot(backend)
+        assert snapshot["data"]["width"] == 1920
+
+        stopped = await backend.command("stop_processing", {"cameraIds": ["CAM_001"]})
+        assert stopped["status"] == "ok"
+        assert agent.board.camera_state("CAM_001") is CameraState.STOPPED
+        assert agent.board.state is AgentState.IDLE
+
+        started = await backend.command("start_processing")
+        assert started["status"] == "ok"
+        assert "CAM_001" in agent.pipelines
+
+        unknown = await backend.command("start_processing", {"cameraIds": ["CAM_9"]})
+        assert (unknown["status"], unknown["code"]) == ("error", "UNKNOWN_CAMERA")
+
+    kept = json.loads((tmp_path / "data" / "overrides.json").read_text("utf-8"))
+    assert kept["cameras"]["CAM_001"] == {"fps": 5, "gate_name": "Cổng phụ"}
+    rejected = [e for e in await backend.events(event_type=ERROR) if e.data["errorCode"] == "CONFIG_REJECTED"]
+    assert len(rejected) == 1
+
+
+async def wait_for_snapshot(backend: Backend) -> dict[str, Any]:
+    """A picture is there as soon as the camera has given one."""
+    async with asyncio.timeout(30):
+        while (answer := await backend.command("capture_snapshot", {"cameraId": "CAM_001"}))["status"] != "ok":
+            assert answer["code"] == "NO_FRAME"
+            await asyncio.sleep(0.05)
+    return answer
+
+
+async def test_stopping_in_the_middle_records_what_is_in_sight_and_loses_nothing(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, clip_camera(pace="realtime", emit="final")))
+    async with running(agent):
+        # With `emit: final` the first car is in sight, read, and not yet reported.
+        tracker = agent.pipelines["CAM_001"].tracker
+        await until(lambda: any(view.text in {"51K91827", "51K-918.27"} and view.frames >= 8 for view in tracker.tracks))
+        assert await backend.events(event_type=DETECTED) == []
+    detected = await backend.events(event_type=DETECTED)
+
+    assert "51K91827" in [event.data["plate"]["text"] for event in detected]
+    assert agent.board.queue.pending == 0
+
+
+async def test_what_is_recorded_without_a_back_end_waits_and_is_replayed_by_the_next_run(
+    tmp_path: Path, model_cache: Path
+) -> None:
+    nobody = agent_config(tmp_path, model_cache, "http://127.0.0.1:9")
+    first = Agent(nobody, end_with_files=False)
+    async with running(first):
+        await until(lambda: "CAM_001" in first.board.ended, timeout_s=120)
+    waiting = first.board.queue.pending
+    assert waiting >= len(expected_texts(sample_clip()))
+
+    async with Backend(BackendSettings(port=0, database=tmp_path / "backend.db")) as backend:
+        silent = clip_camera(enabled=False)
+        second = Agent(agent_config(tmp_path, model_cache, backend.url, silent))
+        async with running(second):
+            detected = await backend.wait_for(len(expected_texts(sample_clip())))
+
+    assert sorted(e.data["plate"]["text"] for e in detected) == sorted(expected_texts(sample_clip()))
+    assert all(event.replayed for event in detected), "a back-end opens no barrier on these"
+    assert {event.boot_id for event in detected} == {first.boot_id}
+
+
+async def test_a_device_that_is_not_there_is_named_with_those_that_are(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, device="GPU.7"))
+
+    with pytest.raises(DeviceNotFoundError, match=r"GPU\.7.*CPU"):
+        await agent.run()
+
+
+async def test_a_second_agent_on_one_data_directory_is_refused(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    config = agent_config(tmp_path, model_cache, backend.url, clip_camera(pace="realtime"))
+    async with running(Agent(config)):
+        with pytest.raises(OutboxLockedError):
+            await Agent(config).run()
+
+
+async def test_a_new_configuration_starts_and_stops_cameras_without_a_restart(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    one = agent_config(tmp_path, model_cache, backend.url, clip_camera("CAM_001", pace="realtime"))
+    other = agent_config(tmp_path, model_cache, "http://127.0.0.1:9", clip_camera("CAM_002", pace="realtime"))
+    agent = Agent(one)
+    async with running(agent):
+        await agent.reload(other)
+
+        assert set(agent.pipelines) == {"CAM_002"}
+        assert agent.config.backend.url == one.backend.url, "the link holds from the next start"
