@@ -351,16 +351,16 @@ def _items_table(items: Sequence[Item]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("#", "id", "what", "gate", "age", "tries", "size", "state"):
+    # No ids: the numbers are what a person types; `--json` has both.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in ("#", "what", "gate", "age", "tries", "size", "state"):
         right = name in ("#", "age", "tries", "size")
-        table.add_column(name, justify="right" if right else "left", no_wrap=name not in ("state", "what"))
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "state")
     for item in items:
         summary = item.summary
         dead = item.burial is not None
         table.add_row(
             "-" if summary.sequence is None else str(summary.sequence),
-            summary.event_id,
             Text(item.what),
             Text(item.gate_id),
             age_in_words(item.age_s),

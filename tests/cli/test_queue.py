@@ -81,13 +81,12 @@ async def test_the_status_reads_well(store: SqliteStore, capsys: pytest.CaptureF
 
 
 async def test_the_list_shows_plates_codes_and_reasons(store: SqliteStore, capsys: pytest.CaptureFixture[str]) -> None:
-    outbox, tickets = await filled(store)
+    outbox, _ = await filled(store)
     assert run("queue", "list", "--data-dir", store.data_dir) == 0
     text = printed(capsys)
     assert "29A12345" in text
     assert "CAMERA_DISCONNECTED" in text
     assert "dead: NO_GATE không có cổng GATE_009" in text
-    assert tickets[0].event_id in text
     await outbox.close()
 
 
