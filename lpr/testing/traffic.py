@@ -649,10 +649,17 @@ def score(traffic: Traffic, passages: Sequence[Passage]) -> Score:
         # A right text is its own vehicle's, whoever's picture the passage carries: counted as wrong below.
         identity = by_text.get(passage.plate.text, identity) if passage.outcome is PassageOutcome.READ else identity
         of_vehicle.setdefault(identity, []).append(passage)
-    result.ghosts = len(of_vehicle.pop(0, []))
+    ghosts = of_vehicle.pop(0, [])
+    result.ghosts = len(ghosts)
+    result.faults += [f"ghost: {_said(each)}" for each in ghosts]
     for identity, seen in traffic.seen.items():
         _score_vehicle(result, seen, of_vehicle.get(identity, []), traffic)
     return result
+
+
+def _said(passage: Passage) -> str:
+    plate, first = passage.plate, passage.first_seen.monotonic_s
+    return f"{passage.outcome.value} {plate.text} {plate.confidence:.3f} at {first:.2f} in {passage.frames_read} frames"
 
 
 CLEAR_FRAMES: Final = 2
@@ -679,10 +686,7 @@ def _score_vehicle(result: Score, seen: Seen, passages: Sequence[Passage], traff
         result.right += 1
         result.delays_s.append(right[0].decided_at.monotonic_s - traffic.instant(seen.first_clear_s).monotonic_s)
     elif clear or len(passages) > 1 or len(read) > len(right):
-        said = ", ".join(
-            f"{each.outcome.value} {each.plate.text} {each.plate.confidence:.3f} at {each.first_seen.monotonic_s:.2f}"
-            for each in passages
-        )
+        said = ", ".join(_said(each) for each in passages)
         result.faults.append(
             f"{text} (vehicle {seen.vehicle.identity}, {seen.clear} clear of {seen.reads} reads, from "
             f"{traffic.instant(seen.vehicle.start_s).monotonic_s:.2f}): {said or 'nothing'}"

@@ -9,7 +9,7 @@ of the picture need no thresholds of their own: at two frames a second the uncer
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lpr.domain.geometry import Box, Point
@@ -35,6 +35,10 @@ DETECTED: Final = math.log(0.9 / 0.1)
 """Log odds that the plate of a live track is detected in a frame."""
 GATE: Final = 16.0
 """Squared Mahalanobis distance (three degrees of freedom) beyond which nothing matches: one in a thousand."""
+CUT_JITTER: Final = 0.45
+"""The same for a plate that is cut by the edge of the picture, and for its log size."""
+MIN_SIDE_PX: Final = 3.0
+RATIO_GAIN: Final = 0.4
 RATIO_JITTER: Final = 0.25
 """Standard deviation of the logarithm of width by height between two frames of one plate."""
 
@@ -81,19 +85,38 @@ class Prediction:
     var_x: float
     var_y: float
     var_log_size: float
+    shaped: bool
+    """Whether the plate's shape is known: it has been seen whole."""
+
+    @property
+    def box(self) -> Box:
+        """The plate's expected box in pixels; parts of it may lie outside the frame."""
+        size, stretch = math.exp(self.log_size), math.exp(self.log_ratio / 2)
+        width, height = size * stretch, size / stretch
+        return Box(self.x - width / 2, self.y - height / 2, width, height)
+
+    def within(self, bounds: Box) -> Prediction:
+        """What of the expected plate can be seen: at the edge of the picture its box is cut, and its centre moves."""
+        whole = self.box
+        left, top = max(whole.x, bounds.x), max(whole.y, bounds.y)
+        width, height = min(whole.right, bounds.right) - left, min(whole.bottom, bounds.bottom) - top
+        if width < MIN_SIDE_PX or height < MIN_SIDE_PX or (width >= whole.width and height >= whole.height):
+            return self
+        seen = Box(left, top, width, height)
+        x, y = seen.centre
+        return replace(self, x=x, y=y, log_size=math.log(plate_size(seen)), log_ratio=_log_ratio(seen))
 
     def evidence(self, box: Box, frame_area: float) -> float | None:
         """Log of how much likelier `box` is this plate than a new one somewhere in the frame; None if out of reach."""
         x, y = box.centre
-        new_size = math.log(plate_size(box))
-        dx, dy, ds = x - self.x, y - self.y, new_size - self.log_size
+        dx, dy, ds = x - self.x, y - self.y, math.log(plate_size(box)) - self.log_size
         distance = dx * dx / self.var_x + dy * dy / self.var_y + ds * ds / self.var_log_size
         if distance > GATE:
             return None
         spread = math.log((2 * math.pi) ** 3 * self.var_x * self.var_y * self.var_log_size) / 2
         new = math.log(NEW_PER_FRAME / max(1.0, frame_area) / SIZE_RANGE)
         # A long plate and a square one are two plates, unless one of them is cut: doubt, not proof.
-        shape = max(-4.0, -(((_log_ratio(box) - self.log_ratio) / RATIO_JITTER) ** 2) / 2)
+        shape = max(-4.0, -(((_log_ratio(box) - self.log_ratio) / RATIO_JITTER) ** 2) / 2) if self.shaped else 0.0
         return -distance / 2 - spread - new + DETECTED + shape
 
     @property
@@ -105,14 +128,16 @@ class Prediction:
 class Motion:
     """The motion of one plate, fed with its boxes. Times are monotonic seconds and never run backwards."""
 
-    def __init__(self, box: Box, at_s: float) -> None:
+    def __init__(self, box: Box, at_s: float, whole: bool = True) -> None:
         size = plate_size(box)
         x, y = box.centre
-        noise = (JITTER * size) ** 2 + 1.0
+        noise = ((JITTER if whole else CUT_JITTER) * size) ** 2 + 1.0
         rate = (START_RATE * size) ** 2
         self._x = _Axis(x, 0.0, noise, 0.0, rate)
         self._y = _Axis(y, 0.0, noise, 0.0, rate)
-        self._size = _Axis(math.log(size), 0.0, SIZE_JITTER**2, 0.0, START_GROWTH**2)
+        size_jitter = SIZE_JITTER if whole else CUT_JITTER
+        self._size = _Axis(math.log(size), 0.0, size_jitter**2, 0.0, START_GROWTH**2)
+        self._whole = whole
         self._log_ratio = _log_ratio(box)
         self._at_s = at_s
 
@@ -139,20 +164,34 @@ class Motion:
         log_size, var_size, _, _ = self._size.predicted(dt, GROWTH_ACCELERATION)
         noise = (JITTER * self.size) ** 2 + 1.0
         return Prediction(
-            x, y, log_size, self._log_ratio, self.size, var_x + noise, var_y + noise, var_size + SIZE_JITTER**2
+            x,
+            y,
+            log_size,
+            self._log_ratio,
+            self.size,
+            var_x + noise,
+            var_y + noise,
+            var_size + SIZE_JITTER**2,
+            self._whole,
         )
 
-    def update(self, box: Box, at_s: float) -> None:
-        """The plate was seen in `box` at `at_s`."""
+    def update(self, box: Box, at_s: float, whole: bool = True) -> None:
+        """The plate was seen in `box` at `at_s`; `whole` says that the edge of the picture did not cut it."""
         dt = max(0.0, at_s - self._at_s)
         acceleration = self._acceleration()
         size = plate_size(box)
-        noise = (JITTER * size) ** 2 + 1.0
+        jitter = JITTER if whole else CUT_JITTER
+        noise = (jitter * size) ** 2 + 1.0
         x, y = box.centre
         self._x.update(x, noise, dt, acceleration)
         self._y.update(y, noise, dt, acceleration)
-        self._size.update(math.log(size), SIZE_JITTER**2, dt, GROWTH_ACCELERATION)
-        self._log_ratio += 0.4 * (_log_ratio(box) - self._log_ratio)
+        self._size.update(
+            math.log(size), (SIZE_JITTER if whole else CUT_JITTER) ** 2, dt, 0.0 if not whole else GROWTH_ACCELERATION
+        )
+        if whole:
+            # The first whole sight of a plate that came in cut says what its shape is.
+            self._log_ratio += (RATIO_GAIN if self._whole else 1.0) * (_log_ratio(box) - self._log_ratio)
+            self._whole = True
         self._at_s = at_s
 
 

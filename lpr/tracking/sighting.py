@@ -11,7 +11,7 @@ from lpr.domain.geometry import Box
 from lpr.domain.plate import PlateColour, PlateRead, PlateText
 from lpr.tracking.direction import Pose, Way
 from lpr.tracking.settings import Decide, TrackingSettings, plate_size
-from lpr.tracking.vote import Spelling, TextVote
+from lpr.tracking.vote import Spelling, TextVote, conflict
 
 NEW_LOOK_STEP: Final = 0.5
 """Plate sizes of movement after which a plate's mistakes are taken to be others."""
@@ -31,15 +31,31 @@ SHORT_NUMBER: Final = 4
 """Plates with so few digits are issued no more; a five-digit plate cut at its end looks the same."""
 INVALID_EXTRA_FRAMES: Final = 4
 """Outside the grammar there is mostly a part of a plate: wait for the rest of it, and `invalid_wait_s` at least."""
+SETTLED_WEIGHT: Final = 0.8
+LAST_WORD_WEIGHT: Final = 0.3
+"""Summed weights of frames: less, and a vote has been cast by frames that saw nothing."""
+HALF_READABLE: Final = 0.3
+CONTRADICTION_COST: Final = 0.7
+SHORTEST_UNKNOWN: Final = 6
+"""Characters that a plate outside the grammar has at least (neighbouring countries'); fewer are a part of a plate."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """One frame's sight of the plate, kept as the picture to send."""
 
-    frame: Frame
-    read: PlateRead
+    look: Look
     score: float
+
+    @property
+    def frame(self) -> Frame:
+        """The frame it is from."""
+        return self.look.frame
+
+    @property
+    def read(self) -> PlateRead:
+        """The plate in that frame."""
+        return self.look.read
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,9 +160,16 @@ class Sighting:
         self._ratio = ratio
 
     def _keep_best(self, look: Look) -> None:
-        score = view_score(look)
-        if self.best is None or score > self.best.score:
-            self.best = View(look.frame, look.read, score)
+        view = View(look, view_score(look))
+        if self.best is None or self._worth(view) > self._worth(self.best):
+            self.best = view
+
+    def _worth(self, view: View) -> float:
+        """A picture that contradicts the vote may be of the vehicle in front: the vote so far judges both anew."""
+        if self.vote.weight <= 0:
+            return view.score
+        against = conflict(self.vote.spelling(), view.look.spelling)
+        return view.score + CONTRADICTION_COST * max(-6.0, against)
 
     def drop_picture(self) -> None:
         """Let go of the frame: the passage has been handed on and needs no other."""
@@ -168,8 +191,12 @@ class Sighting:
             self.way.extend(other.way)
         for colour, weight in other._colours.items():
             self._colours[colour] = self._colours.get(colour, 0.0) + weight
-        if other.best is not None and (self.best is None or other.best.score > self.best.score):
+        if other.best is not None and (self.best is None or self._worth(other.best) > self._worth(self.best)):
             self.best = other.best
+
+    def half_readable(self) -> bool:
+        """Whether it was certainly a plate, though nobody could say for sure which."""
+        return self.voted > 0 and (text := self.vote.decision()).valid and text.confidence >= HALF_READABLE
 
     @property
     def colour(self) -> PlateColour:
@@ -184,11 +211,16 @@ class Sighting:
     @property
     def moved(self) -> bool:
         """Whether it has been anywhere else than where it began."""
-        return self.way.travel >= 1.0 or self.way.growth >= 0.2
+        if self.way.travel >= 1.0 or self.way.growth >= 0.2:
+            return True
+        # Cut plates are not on the way: their centres lie, but not by more than this.
+        return Pose.of(self.first_box).distance(Pose.of(self.last_box)) >= 1.5
 
     def settled(self, settings: TrackingSettings) -> PlateText | None:
         """The voted text where the vote is settled while the plate is still in sight, else None."""
         if self.voted < settings.min_frames or not self._steady or self.widest_px < settings.min_width_px:
+            return None
+        if self.vote.weight < SETTLED_WEIGHT:
             return None
         text = self.vote.decision()
         if not text.valid and self.last_seen.seconds_since(self.first_seen) < settings.invalid_wait_s:
@@ -201,15 +233,17 @@ class Sighting:
 
     def final(self, settings: TrackingSettings) -> PlateText | None:
         """The voted text where it is good enough now that no further frame will come, else None."""
-        if self.voted == 0 or self.widest_px < settings.min_width_px:
+        if self.vote.weight < LAST_WORD_WEIGHT or self.widest_px < settings.min_width_px:
             return None
         text = self.vote.decision()
         if not _sure(text, settings) or not text.text:
             return None
-        if self.voted == 1 and (text.confidence < settings.single_frame_confidence or not text.valid):
+        if self.voted == 1 and text.confidence < settings.single_frame_confidence:
             return None
         # Nobody has read it like this by himself: a vote of few frames could be a mixture of two plates.
         _, count = self.vote.agreement(text.text)
+        if not text.valid and (len(text.text) < SHORTEST_UNKNOWN or count < settings.min_frames + INVALID_EXTRA_FRAMES):
+            return None
         return text if count or self.voted >= 2 * settings.min_frames else None
 
 

@@ -20,7 +20,7 @@ from lpr.tracking.sighting import Look, Sighting
 from lpr.tracking.standing import same_place
 from lpr.tracking.vote import conflict
 
-DOUBTFUL: Final = -2.0
+DOUBTFUL: Final = -3.0
 """A frame that contradicts the vote this much is kept apart from it."""
 DIFFERENT: Final = -4.0
 """Two votes that contradict each other this much are two plates."""
@@ -72,7 +72,7 @@ class Track:
         broken = at.seconds_since(self.last_seen) > UNBROKEN_S or max(abs(dx), abs(dy)) > UNBROKEN_STEP * plate_size(
             box
         )
-        self.motion.update(box, at.monotonic_s)
+        self.motion.update(box, at.monotonic_s, look.whole)
         self._side(look, broken, decide)
         self.last_seen, self.last_box = at, box
         if not same_place(self.rest_box, box):
@@ -86,7 +86,7 @@ class Track:
             return
         against = conflict(self.incumbent.vote.spelling(), look.spelling)
         if against > DOUBTFUL:
-            self._dismiss_challenger()
+            self.dismiss_challenger()
             self.incumbent.add(look)
         elif self.challenger is None:
             self.challenger, self._broken = Sighting(decide, look), broken
@@ -97,7 +97,8 @@ class Track:
             self.challenger.add(look)
             self._broken = self._broken or broken
 
-    def _dismiss_challenger(self) -> None:
+    def dismiss_challenger(self) -> None:
+        """The challenge came to nothing: its frames were misreads of this plate, or noise."""
         if self.challenger is None:
             return
         if conflict(self.incumbent.vote.spelling(), self.challenger.vote.spelling()) > PLAINLY_DIFFERENT:
@@ -121,7 +122,7 @@ class Track:
                 return Challenge.SAME_PLATE
             _, count = challenger.vote.agreement(text.text)
             return Challenge.OTHER_PLATE if count >= settings.min_frames + UNBROKEN_FRAMES else Challenge.NONE
-        if self.fate is Fate.OPEN and not self._stands_alone(settings):
+        if difference > PLAINLY_DIFFERENT and self.fate is Fate.OPEN and not self._stands_alone(settings):
             return Challenge.SAME_PLATE
         return Challenge.OTHER_PLATE
 

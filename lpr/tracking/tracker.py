@@ -24,8 +24,10 @@ from lpr.tracking.track import Challenge, Fate, Track
 from lpr.tracking.trail import Trail
 from lpr.tracking.vote import conflict
 
-TEXT_DOUBT: Final = -6.0
+TEXT_DOUBT: Final = -14.0
 """Contradicting text counts against a match no more than this: motion decides, text is a witness among others."""
+TEXT_TRUST: Final = 0.5
+"""How far a contradiction counts: single frames are misread more boldly than their probabilities say."""
 TEXT_SUPPORT: Final = 2.0
 """And agreeing text for it no more than this: neighbours in a row of motorbikes have texts nearly alike."""
 GAP_FRAMES: Final = 3
@@ -193,7 +195,7 @@ class PassageTracker:
         self._frame_size = (frame.width, frame.height)
 
     def _prepare(self, frame: Frame, reads: Sequence[PlateRead]) -> list[Look]:
-        bounds = self._bounds(frame)
+        bounds = self._bounds(frame.width, frame.height)
         looks = [
             prepare(frame, read, bounds, self._sharpness) for read in _distinct(reads) if self._in_roi(read.box, frame)
         ]
@@ -203,13 +205,13 @@ class PassageTracker:
                 self._sharpness += gain * (look.read.sharpness - self._sharpness)
         return looks
 
-    def _bounds(self, frame: Frame) -> Box:
+    def _bounds(self, width: int, height: int) -> Box:
         """The part of the frame that is analysed: the upright rectangle around the region of interest."""
         roi = self._settings.roi
         if not roi:
-            return Box(0, 0, frame.width, frame.height)
-        xs, ys = [x * frame.width for x, _ in roi], [y * frame.height for _, y in roi]
-        return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)).clipped(frame.width, frame.height)
+            return Box(0, 0, width, height)
+        xs, ys = [x * width for x, _ in roi], [y * height for _, y in roi]
+        return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)).clipped(width, height)
 
     def _in_roi(self, box: Box, frame: Frame) -> bool:
         x, y = box.centre
@@ -218,12 +220,12 @@ class PassageTracker:
     # Which read is whose
 
     def _associate(self, looks: list[Look], at: Instant) -> list[Track]:
-        area = float(self._frame_size[0] * self._frame_size[1])
+        bounds = self._bounds(*self._frame_size)
         scores: dict[tuple[int, int], float] = {}
         for row, track in enumerate(self._tracks):
-            expected = track.motion.predict(at.monotonic_s)
+            expected = track.motion.predict(at.monotonic_s).within(bounds)
             for column, look in enumerate(looks):
-                motion = expected.evidence(look.read.box, area)
+                motion = expected.evidence(look.read.box, bounds.area)
                 if motion is not None:
                     scores[row, column] = motion + _text_evidence(track, look)
         pairs = best_assignment(scores)
@@ -236,7 +238,9 @@ class PassageTracker:
 
     def _open(self, look: Look) -> Track:
         at = look.frame.captured_at
-        track = Track(self._new_track_id(), Motion(look.read.box, at.monotonic_s), Sighting(self._decide, look))
+        track = Track(
+            self._new_track_id(), Motion(look.read.box, at.monotonic_s, look.whole), Sighting(self._decide, look)
+        )
         self._tracks.append(track)
         return track
 
@@ -404,13 +408,13 @@ class PassageTracker:
         challenger = track.challenger
         text = None if challenger is None else challenger.final(self._settings)
         if challenger is None or text is None:
-            track.challenger = None
+            track.dismiss_challenger()
             return []
         _, count = challenger.vote.agreement(text.text)
         if Trail.of(challenger).continues(Trail.of(track.incumbent)) or count < self._settings.min_frames:
             if track.fate is Fate.OPEN and challenger.vote.weight > track.incumbent.vote.weight:
                 track.take_over()
-            track.challenger = None
+            track.dismiss_challenger()
             return []
         after = track.split(self._new_track_id())
         self._note_track(NoteKind.SPLIT, track, now)
@@ -430,9 +434,9 @@ class PassageTracker:
 
     def _was_vehicle(self, track: Track) -> bool:
         sighting, settings = track.incumbent, self._settings
+        enough = sighting.frames >= settings.unreadable_min_frames or (sighting.frames > 1 and sighting.half_readable())
         return (
-            sighting.frames >= settings.unreadable_min_frames
-            and sighting.last_seen.seconds_since(sighting.first_seen) >= settings.unreadable_min_s
+            enough
             and sighting.moved
             and sighting.detection_confidence >= UNREADABLE_DETECTION
             and sighting.last_box.width >= settings.min_width_px
@@ -486,8 +490,7 @@ def _text_evidence(track: Track, look: Look) -> float:
         return 0.0
     plates = [track.incumbent] if track.challenger is None else [track.incumbent, track.challenger]
     against = max(conflict(each.vote.spelling(), look.spelling) for each in plates if each.vote.weight > 0)
-    # No contradiction at all is full support; each natural logarithm of doubt takes one away.
-    return max(TEXT_DOUBT, min(TEXT_SUPPORT, TEXT_SUPPORT + against))
+    return max(TEXT_DOUBT, TEXT_SUPPORT + TEXT_TRUST * against)
 
 
 def _distinct(reads: Sequence[PlateRead]) -> list[PlateRead]:

@@ -31,8 +31,9 @@ from lpr.tracking.settings import Decide
 
 Floats = NDArray[np.float64]
 
-DOUBT: Final = 0.02
+DOUBT: Final = 0.004
 """How much of a frame's character distribution is spread over all characters."""
+ROWS_DOUBT: Final = 0.02
 SAME_LOOK: Final = 0.6
 """Correlation of the mistakes in two frames of one look."""
 SAME_PLATE: Final = 0.35
@@ -114,27 +115,28 @@ def conflict(one: Spelling, other: Spelling) -> float:
         return min(0.0, length) + float(
             np.maximum(np.log(np.maximum(overlap, TINY) / best), SLOT_CONFLICT).clip(max=0).sum()
         )
+    if len(rows) > len(columns):
+        rows, columns = columns, rows
     best = np.outer(rows.max(axis=1), columns.max(axis=1))
     pairs = np.maximum(np.log(np.maximum(rows @ columns.T, TINY) / best), SLOT_CONFLICT).clip(max=0)
-    return min(0.0, length) + _align(pairs)
+    return min(0.0, length) + _align(pairs.tolist())
 
 
-def _align(pairs: Floats) -> float:
-    """Largest sum over alignments of two strings; gaps at the ends are cheap, a plate is cut from outside."""
-    row_count, column_count = pairs.shape
-    table = np.zeros((row_count + 1, column_count + 1))
-    table[1:, 0] = GAP_AT_END * np.arange(1, row_count + 1)
-    table[0, 1:] = GAP_AT_END * np.arange(1, column_count + 1)
-    for row in range(1, row_count + 1):
-        for column in range(1, column_count + 1):
-            down = GAP_AT_END if column == column_count else GAP_INSIDE
-            right = GAP_AT_END if row == row_count else GAP_INSIDE
-            table[row, column] = max(
-                table[row - 1, column - 1] + pairs[row - 1, column - 1],
-                table[row - 1, column] + down,
-                table[row, column - 1] + right,
-            )
-    return float(table[row_count, column_count])
+def _align(pairs: list[list[float]]) -> float:
+    """Largest sum over the ways in which the short text (rows) can be what is left of the long one (columns).
+
+    Every character of the short one must stand somewhere; skipping the long one's is cheap at the ends, because a plate
+    is cut from outside.
+    """
+    count, skips = len(pairs), len(pairs[0]) - len(pairs)
+    # best[k]: the first rows so far placed with k columns skipped before them.
+    best = [GAP_AT_END * skipped for skipped in range(skips + 1)]
+    for row in range(count):
+        best = [value + pairs[row][row + skipped] for skipped, value in enumerate(best)]
+        gap = GAP_AT_END if row == count - 1 else GAP_INSIDE
+        for skipped in range(1, skips + 1):
+            best[skipped] = max(best[skipped], best[skipped - 1] + gap)
+    return best[skips]
 
 
 class _Sums:
@@ -194,7 +196,7 @@ class TextVote:
         here.lengths += weight * np.log(_CHANNEL @ spelling.lengths + TINY)
         spread = np.log((1 - DOUBT) * spelling.characters + DOUBT / BLANK)
         here.characters += (weight * spelling.lengths)[:, None, None] * spread
-        two = min(max(rows_probability, DOUBT), 1 - DOUBT)
+        two = min(max(rows_probability, ROWS_DOUBT), 1 - ROWS_DOUBT)
         here.rows += weight * math.log(two / (1 - two))
         self._count_text(text, weight)
         self._decision = self._spelling = None
@@ -275,7 +277,8 @@ class TextVote:
         worth = _effective(self._look.weight, SAME_LOOK)
         if worth > 0:
             total.add(self._look, worth / self._look.weight, worth)
-        return total, (_effective(total.weight, SAME_PLATE) / total.weight if total.weight else 1.0)
+        # A single poor frame is not made poorer still: its own probabilities say how little it saw.
+        return total, (max(1.0, _effective(total.weight, SAME_PLATE)) / total.weight if total.weight else 1.0)
 
 
 def _confidences(text: PlateText, characters: Floats) -> tuple[float, ...]:
