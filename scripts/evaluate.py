@@ -166,7 +166,9 @@ async def find_in_folder(folder: Path, arguments: argparse.Namespace) -> Outcome
     """Run the detector alone: texts stay empty, so nothing counts as read."""
     outcome = Outcome()
     with Engine(EngineOptions(precision=arguments.precision, threads=arguments.threads)) as engine:
-        network = engine.load(model_path("detector"), arguments.device, SIZES[Detail(arguments.detail)])
+        network = engine.load(
+            model_path("detector", arguments.models), arguments.device, SIZES[Detail(arguments.detail)]
+        )
         detector = OpenVinoDetector(engine, network, min_confidence=arguments.detector_confidence)
         for name, labels in show_progress(load_labels(folder)):
             image = np.asarray(cv2.imread(str(folder / "images" / name)), np.uint8)
@@ -213,7 +215,8 @@ def print_table(outcome: Outcome, sure: float) -> None:
 def draw_sheet(errors: Sequence[tuple[str, str, str, Image]], path: Path, columns: int = 8) -> None:
     """A contact sheet of errors: the crop, what it says, what was read."""
     tiles = []
-    for name, wanted, got, crop in errors[:400]:
+    order = sorted(errors, key=lambda error: (error[1] == "no plate", error[0]))
+    for name, wanted, got, crop in order[:400]:
         tile = np.full((150, 200, 3), 40, np.uint8)
         scale = min(190 / crop.shape[1], 96 / crop.shape[0])
         small = cv2.resize(crop, (max(1, int(crop.shape[1] * scale)), max(1, int(crop.shape[0] * scale))))
@@ -232,6 +235,7 @@ def draw_sheet(errors: Sequence[tuple[str, str, str, Image]], path: Path, column
 async def run(arguments: argparse.Namespace) -> list[str]:
     """Evaluate folder after folder; the reads, a JSON line for each picture."""
     options = VisionOptions(
+        models=arguments.models,
         engine=EngineOptions(precision=arguments.precision, threads=arguments.threads),
         min_confidence=arguments.detector_confidence,
         views=arguments.views,
@@ -273,6 +277,7 @@ def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", help="folders with labels.csv and images/")
+    parser.add_argument("--models", type=Path, help="folder of the networks, instead of the package's own")
     parser.add_argument("--reads", type=Path, help="write the reads as JSON lines")
     parser.add_argument("--sheet", type=Path, help="draw the errors; the folder's name is added")
     parser.add_argument("--found", action="store_true", help="the detector alone")

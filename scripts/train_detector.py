@@ -318,7 +318,7 @@ def rate_at(part: float, settings: Settings) -> float:
     )
 
 
-def train(data: Path, out: Path, settings: Settings, save_every_s: float = 180.0) -> None:
+def train(data: Path, out: Path, settings: Settings, save_every_s: float = 300.0) -> None:
     """Learn until `settings.minutes` are spent; go on from `out`/last.pt where there is one."""
     torch.manual_seed(settings.seed)
     out.mkdir(parents=True, exist_ok=True)

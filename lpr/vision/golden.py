@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from lpr.domain.errors import VisionError
 from lpr.domain.frame import Image
@@ -31,9 +32,12 @@ class Golden:
     text: str
 
 
-def load_golden() -> Golden:
-    """The golden picture that came with the networks. Raises `VisionError` where it is missing or damaged."""
-    folder = models_folder()
+def load_golden(folder: Path | None = None) -> Golden:
+    """The golden picture in `folder`, None for the one that came with the package's networks.
+
+    Raises `VisionError` where it is missing or damaged.
+    """
+    folder = folder or models_folder()
     try:
         image = decode_image((folder / "golden.png").read_bytes())
         answer = json.loads((folder / "golden.json").read_text(encoding="utf-8"))

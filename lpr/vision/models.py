@@ -21,12 +21,12 @@ def models_folder() -> Path:
     )
 
 
-def model_path(name: str) -> Path:
-    """The IR of the network `name` (`detector`, `recognizer`), an .xml with its .bin beside it.
+def model_path(name: str, folder: Path | None = None) -> Path:
+    """The IR of the network `name` (`detector`, `recognizer`), an .xml with its .bin beside it, in `folder`.
 
-    Raises `VisionError`, which names the missing file.
+    None looks where the package keeps its own. Raises `VisionError`, which names the missing file.
     """
-    path = models_folder() / f"{name}.xml"
+    path = (folder or models_folder()) / f"{name}.xml"
     for file in (path, path.with_suffix(".bin")):
         if not file.is_file():
             raise VisionError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -37,9 +38,14 @@ SIZES: dict[Detail, tuple[int, int]] = {Detail.FAST: (320, 320), Detail.FAR: (64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VisionOptions:
-    """`engine` is how networks run; `min_confidence` of the detector, None for the one stored with it; `views` crops
-    of each plate are read and averaged (1..3)."""
+    """What to read with, and how.
 
+    `engine` is how networks run. `models` is the folder that holds them and their golden picture, None for the
+    package's own. `min_confidence` is the detector's threshold, None for the one stored with it. `views` is how many
+    crops of each plate are read and averaged (1..3).
+    """
+
+    models: Path | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
     min_confidence: float | None = None
     views: int = 1
@@ -87,22 +93,22 @@ class Vision:
         await asyncio.to_thread(self.engine.close)
 
     async def _open(self, device: str, detail: Detail) -> PlateReader:
-        reader = await self._build(device, detail)
+        networks = await self._load(device, detail)
         try:
-            await self._test(reader)
+            await self._test(*networks)
         except VisionError as error:
             if self.engine.options.cache_dir is None:
                 raise self._wrong(error, device) from error
             log.warning("the cache of compiled networks is wiped", reason=str(error))
-            for network in networks_of(reader):
+            for network in networks:
                 self.engine.forget(network)
             self.engine.wipe_cache()
-            reader = await self._build(device, detail)
+            networks = await self._load(device, detail)
             try:
-                await self._test(reader)
+                await self._test(*networks)
             except VisionError as again:
                 raise self._wrong(again, device) from again
-        for network in networks_of(reader):
+        for network in networks:
             log.info(
                 "network ready",
                 network=network.name,
@@ -110,23 +116,27 @@ class Vision:
                 size="x".join(map(str, network.size)),
                 devices=", ".join(network.devices),
             )
-        return reader
+        return self._build(*networks, timer=self._timer)
 
-    async def _build(self, device: str, detail: Detail) -> PlateReader:
-        load = self.engine.load
-        detector = await asyncio.to_thread(load, model_path("detector"), device, SIZES[detail])
-        recognizer = await asyncio.to_thread(load, model_path("recognizer"), device)
+    async def _load(self, device: str, detail: Detail) -> tuple[Network, Network]:
+        load, folder = self.engine.load, self.options.models
+        detector = await asyncio.to_thread(load, model_path("detector", folder), device, SIZES[detail])
+        return detector, await asyncio.to_thread(load, model_path("recognizer", folder), device)
+
+    def _build(self, detector: Network, recognizer: Network, *, timer: StageTimer | None) -> PlateReader:
         return PlateReader(
-            OpenVinoDetector(self.engine, detector, min_confidence=self.options.min_confidence, timer=self._timer),
+            OpenVinoDetector(self.engine, detector, min_confidence=self.options.min_confidence, timer=timer),
             OpenVinoRecognizer(recognizer),
             self.engine.workers,
-            timer=self._timer,
+            timer=timer,
             views=self.options.views,
         )
 
-    async def _test(self, reader: PlateReader) -> None:
+    async def _test(self, detector: Network, recognizer: Network) -> None:
+        """Off the record: what the golden picture takes is no frame's time."""
         if self._golden is None:
-            self._golden = load_golden()
+            self._golden = load_golden(self.options.models)
+        reader = self._build(detector, recognizer, timer=None)
         await check_detector(self._golden, reader.detector)
         await check_recognizer(self._golden, reader)
 

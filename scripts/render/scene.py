@@ -29,6 +29,7 @@ Random: TypeAlias = np.random.Generator
 
 LETTERBOX_GREY = 114  # what lpr.vision pads with
 CAR_LONG, CAR_SHORT, BIKE = 520 / 110, 330 / 165, 190 / 140
+CLOSE_UPS = 0.07  # part of the scenes in which one plate fills the picture
 FAINTEST = 8.0  # grey levels of contrast over a plate, under which it is neither wanted nor held against the network
 SMALLEST_HEIGHT_PX = 5  # under this, rendered plates are neither wanted nor held against the network
 UNIT_SQUARE = np.float32([[0, 0], [1, 0], [1, 1], [0, 1]])
@@ -487,7 +488,7 @@ def view(rng: Random, photo: Photo, size: tuple[int, int]) -> tuple[Image, Float
     fit = min(width / source_width, height / source_height)
     if len(photo.boxes) and rng.random() < 0.8:
         box = photo.boxes[rng.integers(0, len(photo.boxes))]
-        target = float(np.exp(rng.uniform(np.log(16), np.log(0.55 * width))))
+        target = float(np.exp(rng.uniform(np.log(16), np.log(0.8 * width))))
         if rng.random() < 0.35:  # the whole frame, as the agent sees it
             scale = fit * rng.uniform(0.9, 1.3)
         else:
@@ -599,6 +600,8 @@ def camera(rng: Random, image: Image) -> Image:
 
 def render_scene(rng: Random, material: Material, size: tuple[int, int]) -> Scene:
     """One scene of `size` (width, height) pixels."""
+    if rng.random() < CLOSE_UPS:
+        return close_up(rng, material, size)
     width, height = size
     exact_quads: list[Floats] = []
     ignored: list[Floats] = []
@@ -655,6 +658,34 @@ def render_scene(rng: Random, material: Material, size: tuple[int, int]) -> Scen
     quads = np.concatenate([np.float32(kept).reshape(-1, 4, 2), quad_of(boxes)])
     exact = np.array([True] * len(kept) + [False] * len(boxes), np.bool_)
     return Scene(camera(rng, image), quads, exact, np.float32(ignored).reshape(-1, 4), complete)
+
+
+def close_up(rng: Random, material: Material, size: tuple[int, int]) -> Scene:
+    """One plate that fills the picture, as in a photograph that somebody has cut out, at times a tiny one enlarged."""
+    width, height = size
+    picture = material.plates[rng.integers(0, len(material.plates))]
+    image = draw_background(rng, width, height)
+    if rng.random() < 0.5:
+        image, _ = view(rng, material.backgrounds[rng.integers(0, len(material.backgrounds))], size)
+    shape = perspective_quad(rng, plate_ratio(rng, picture), 100)
+    fill = float(np.min(np.float32(size) / np.ptp(shape, axis=0))) * rng.uniform(0.7, 1.04)
+    middle = np.float32(size) / 2 + rng.normal(0, 0.02, 2) * size
+    quad = (shape * fill + middle).astype(np.float32)
+    lay(rng, image, picture, quad)
+    if rng.random() < 0.5:
+        shrink = float(np.exp(rng.uniform(np.log(0.15), np.log(0.6))))
+        small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(camera(rng, small), size, interpolation=cv2.INTER_LINEAR)
+    else:
+        image = camera(rng, image)
+    if rng.random() < 0.7:  # cut off near the plate: what is beyond is padding
+        left, top, right, bottom = box_of(quad[None])[0]
+        margins = rng.uniform(0, 0.2, 4) * np.repeat(np.ptp(quad, axis=0), 2)[[0, 2, 1, 3]]
+        image[: max(0, int(top - margins[1])), :] = LETTERBOX_GREY
+        image[max(0, int(bottom + margins[3])) :, :] = LETTERBOX_GREY
+        image[:, : max(0, int(left - margins[0]))] = LETTERBOX_GREY
+        image[:, max(0, int(right + margins[2])) :] = LETTERBOX_GREY
+    return Scene(image, quad[None], np.array([True]), np.zeros((0, 4), np.float32), complete=True)
 
 
 def contrast(image: Image, quad: Floats) -> float:
