@@ -11,11 +11,11 @@ from lpr.domain.errors import ConfigError
 DEFAULT_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 MASK = "***"
 
-# The password may hold any sign, `@` too, as installers type it: the address begins behind the first `@` that a host
-# with the end, a port or a path can follow.
+# The password may hold any sign, `@` and `/` too, as installers type it: it ends at the last `@` that a host can
+# follow. Taking too much for the password shows nothing of it; taking too little would. `host:554/path@2` has none.
 _ADDRESS = re.compile(
     r"""^(?P<scheme>rtsps?|https?)://
-        (?:(?P<user>[^:@/]*)(?::(?P<password>.*?))?@)?
+        (?:(?P<user>[^:@/]*)(?::(?!\d{1,5}[/?])(?P<password>.*))?@)?
         (?P<host>\[[0-9A-Fa-f:.]+\]|[^:/?#@\[\]\s]+)
         (?::(?P<port>\d{1,5}))?
         (?P<path>[/?].*)?$""",

@@ -43,7 +43,7 @@ class CaptureLimits:
     """
 
     open_timeout_s: float = 4.0
-    read_timeout_s: float = 2.5
+    read_timeout_s: float = 2.0
     stale_after_s: float = 4.5
     first_picture_within_s: float = 15.0
     backoff_first_s: float = 1.0

@@ -9,7 +9,7 @@ import time
 from lpr.capture.address import Address, parse_address
 from lpr.capture.base import CameraSettings, Transport
 from lpr.capture.opencv import OpenCvCapture
-from lpr.capture.rtsp import connection, probe
+from lpr.capture.rtsp import greet, probe
 from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
 
@@ -19,7 +19,9 @@ QUICK_OPTIONS = "probesize;32|analyzeduration;1|fpsprobesize;0"
 PATIENT_OPTIONS = "probesize;500000|analyzeduration;2000000"
 """For a camera whose description is too thin for that, or that sends a whole picture only every ten seconds."""
 
-_PATIENT_TIMEOUT_MS = 12_000
+_AT_ONCE_S = 0.8
+_PATIENT_OPEN_MS = 6_000
+_PATIENT_READ_MS = 12_000
 
 
 class NetworkSource:
@@ -43,17 +45,22 @@ class NetworkSource:
         return self._address.masked
 
     def open(self) -> None:
-        """Ask the camera, then let the decoder connect. Raises `CaptureError` that tells what is wrong."""
+        """Let the decoder connect. Raises `CaptureError` that tells what is wrong.
+
+        A sign of life comes first, so that a dead camera does not hold up the opening of others. What is wrong with a
+        stream is asked only when it could not be opened: some cameras need a moment after one that asked and left.
+        """
         limits = self._settings.limits
-        check(self._address, limits.open_timeout_s / 2)
+        greet(self._address, limits.open_timeout_s / 2)
         patient = self._patient
         parameters = {
-            "CAP_PROP_OPEN_TIMEOUT_MSEC": _PATIENT_TIMEOUT_MS if patient else limits.open_timeout_s * 1000,
-            "CAP_PROP_READ_TIMEOUT_MSEC": _PATIENT_TIMEOUT_MS if patient else limits.read_timeout_s * 1000,
+            "CAP_PROP_OPEN_TIMEOUT_MSEC": _PATIENT_OPEN_MS if patient else limits.open_timeout_s * 1000,
+            "CAP_PROP_READ_TIMEOUT_MSEC": _PATIENT_READ_MS if patient else limits.read_timeout_s * 1000,
             # More threads hold back a picture each; one suffices for several 1080p streams.
             "CAP_PROP_N_THREADS": 1,
         }
         if not self._capture.open(self._address.url, "CAP_FFMPEG", parameters, self._options()):
+            check(self._address, limits.open_timeout_s / 2)
             said = f" (it says {http_status(self._address, 2.0)})" if self._address.scheme.startswith("http") else ""
             raise CaptureError(
                 f"{self.description} answers, but its stream cannot be opened{said}",
@@ -64,7 +71,14 @@ class NetworkSource:
 
     def grab(self) -> float | None:
         """Seconds on the camera's own clock; None where the stream ended."""
+        asked_s = time.monotonic()
         if not self._capture.grab():
+            waited_s = time.monotonic() - asked_s
+            if waited_s > _AT_ONCE_S:
+                raise CaptureError(
+                    f"{self.description} sent no picture for {waited_s:.1f} s",
+                    hint="The connection stands, but nothing comes: look at the camera and at the network to it.",
+                )
             return None
         if self._address.scheme.startswith("http"):
             return time.monotonic() - self._opened_s  # pictures over HTTP carry no time
@@ -92,9 +106,8 @@ def check(address: Address, timeout_s: float) -> None:
     """Whether the camera answers and has this stream for this user. Raises `CaptureError` with what is wrong."""
     if address.scheme.startswith("rtsp"):
         probe(address, timeout_s)
-        return
-    with connection(address, timeout_s):
-        pass
+    else:
+        greet(address, timeout_s)
 
 
 def http_status(address: Address, timeout_s: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,49 +14,22 @@ from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
 
 _VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_READ_WITHIN_S = 0.5
-"""OpenCV reads the variable in the first microseconds of opening; this long it is kept for one that has begun."""
+_opening = threading.Lock()
 
 
-class _DecoderOptions:
-    """FFmpeg's options pass through one environment variable of the whole process.
+@contextmanager
+def _decoder_options(value: str | None) -> Iterator[None]:
+    """FFmpeg's options pass through one environment variable of the whole process, so one stream is opened at a time.
 
-    Cameras with the same options open side by side. One that needs others waits until those have opened, or until they
-    have long read the variable, so that a camera that hangs while opening cannot hold up another one for longer.
+    This costs nothing: OpenCV opens one at a time itself, behind a lock of its own. It is also why a camera is asked
+    for a sign of life before it is opened: one that hangs in there holds up the opening of every other one.
     """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._value: str | None = None
-        self._opening = 0
-        self._last_begun_s = 0.0
-
-    @contextmanager
-    def set_to(self, value: str | None) -> Iterator[None]:
-        with self._changed:
-            while value != self._value and self._opening and (left_s := self._held_for_s()) > 0:
-                self._changed.wait(left_s)
-            # Written only when it changes: another thread may be reading the environment in C at this moment.
-            if os.environ.get(_VARIABLE) != value:
-                if value is None:
-                    os.environ.pop(_VARIABLE, None)
-                else:
-                    os.environ[_VARIABLE] = value
-            self._value = value
-            self._opening += 1
-            self._last_begun_s = time.monotonic()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._opening -= 1
-                self._changed.notify_all()
-
-    def _held_for_s(self) -> float:
-        return self._last_begun_s + _READ_WITHIN_S - time.monotonic()
-
-
-_options = _DecoderOptions()
+    with _opening:
+        if value is None:
+            os.environ.pop(_VARIABLE, None)
+        else:
+            os.environ[_VARIABLE] = value
+        yield
 
 
 class OpenCvCapture:
@@ -81,7 +53,7 @@ class OpenCvCapture:
 
         flat = [int(number) for name, value in parameters.items() for number in (getattr(cv2, name), value)]
         try:
-            with _options.set_to(options):
+            with _decoder_options(options):
                 capture = cv2.VideoCapture(target, getattr(cv2, backend), flat)
         except cv2.error as error:
             raise CaptureError(f"OpenCV cannot open {self.description}: {error.err}") from error

@@ -22,6 +22,19 @@ _ANSWER_MAX_BYTES = 65536
 _CHALLENGE_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,]+))')
 
 
+def greet(address: Address, timeout_s: float) -> None:
+    """Ask for a sign of life, which costs a camera nothing: RTSP must answer, of HTTP the open port is enough.
+
+    Blocks for about `timeout_s` at most, the resolving of a name aside. Raises `CaptureError` with what is wrong.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    with connection(address, timeout_s) as link:
+        if address.scheme.startswith("rtsp"):
+            answer = _ask(link, address, deadline_s, "OPTIONS", sequence=1)
+            if answer.status == 0:
+                _judge(answer, address)
+
+
 def probe(address: Address, timeout_s: float) -> None:
     """Connect and ask for the stream's description; returns where the camera would send its pictures.
 
@@ -29,12 +42,12 @@ def probe(address: Address, timeout_s: float) -> None:
     """
     deadline_s = time.monotonic() + timeout_s
     with connection(address, timeout_s) as link:
-        answer = _ask(link, address, deadline_s, sequence=1, authorization=None)
+        answer = _ask(link, address, deadline_s, "DESCRIBE", sequence=1)
         if answer.status == 401 and address.user:
             authorization = _authorization(answer.challenges, address)
             if authorization is None:
                 return  # a scheme that we do not speak: the decoder may
-            answer = _ask(link, address, deadline_s, sequence=2, authorization=authorization)
+            answer = _ask(link, address, deadline_s, "DESCRIBE", sequence=2, authorization=authorization)
     _judge(answer, address)
 
 
@@ -86,9 +99,15 @@ class _Answer:
 
 
 def _ask(
-    link: socket.socket, address: Address, deadline_s: float, *, sequence: int, authorization: str | None
+    link: socket.socket,
+    address: Address,
+    deadline_s: float,
+    method: str,
+    *,
+    sequence: int,
+    authorization: str | None = None,
 ) -> _Answer:
-    request = [f"DESCRIBE {address.bare} RTSP/1.0", f"CSeq: {sequence}", "Accept: application/sdp"]
+    request = [f"{method} {address.bare} RTSP/1.0", f"CSeq: {sequence}", "Accept: application/sdp"]
     if authorization:
         request.append(f"Authorization: {authorization}")
     received = b""

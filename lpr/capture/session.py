@@ -148,8 +148,10 @@ class Session:
         fresh = self._lag.fresh(position_s, now.monotonic_s, FRESH_WITHIN_S)
         self._counts.lag_s = self._lag.lag_s
         if not fresh:
+            # Nor is it a sign of life: a decoder that gives up on a frozen stream hands out what it still held.
             self._counts.stale += 1
             return
+        self.last_picture = self._counts.last_picture = now
         if not self._limiter.due(now.monotonic_s):
             return
         image = self._source.retrieve()
@@ -177,7 +179,9 @@ class Session:
                 position_s = self._source.grab()
                 if position_s is None:
                     return
-                number = self._count(self._clock.now())
+                now = self._clock.now()
+                number = self._count(now)
+                self.last_picture = self._counts.last_picture = now
                 if not self._limiter.due(position_s):
                     continue
                 image = self._source.retrieve()
@@ -198,7 +202,6 @@ class Session:
     def _count(self, now: Instant) -> int:
         if self._first_grabbed is None:
             self._first_grabbed = now
-        self.last_picture = self._counts.last_picture = now
         number = self._counts.captured
         self._counts.captured += 1
         return number
