@@ -1,8 +1,13 @@
 """The only place that builds the parts and joins them.
 
-service.py    `Agent`: builds every part in its order, runs them, closes them in reverse
-pipeline.py   one camera: frames -> reads -> passages -> recorded events
-evidence.py   a decided passage -> the event that is stored, pictures compressed
-board.py      what the agent knows of itself: the status event and the local page are drawn from it
-control.py    the back-end's commands carried out
+service.py      `Agent`: builds every part in its order, runs them, closes them in reverse
+pipeline.py     one camera: frames -> reads -> passages -> recorded events
+evidence.py     a decided passage -> the event that is stored, pictures compressed
+publisher.py    passages and errors on their way into the outbox, and what became of them
+board.py        what the agent knows of itself: the status event is made of it
+page.py         the same for the local page
+control.py      the back-end's commands carried out
+memory.py       what the trackers must not forget over a restart
+timekeeping.py  whether the clock is right
+bench.py        where the time goes
 """

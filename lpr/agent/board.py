@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 
 import psutil
@@ -15,8 +14,10 @@ from lpr.config import AgentConfig, CameraConfig
 from lpr.domain.clock import Clock
 from lpr.domain.events import AgentState, CameraState, CameraStatus, ProcessingStatus, QueueStatus
 from lpr.link.base import LinkState
+from lpr.web.source import CameraPicture
 
 ACTIVE = (CameraState.CONNECTING, CameraState.RUNNING, CameraState.LOST)
+LOAD_EVERY_S = 2.0
 NOTHING_QUEUED = QueueStatus(pending=0, bytes=0, oldest_age_s=0.0, dead_letters=0)
 
 
@@ -39,14 +40,29 @@ class Board:
         """Camera id -> what really executes its networks."""
         self.ended: set[str] = set()
         """Cameras whose files came to their end."""
+        self.last_pictures: dict[str, CameraPicture] = {}
+        """The last picture of each camera that has ended, for the local page."""
+        self.warnings: list[str] = []
+        """Sentences for the operator, each with what to do."""
+        self._load = (0.0, 0.0)
+        self._load_at_s = float("-inf")
         self._pipelines, self._publisher, self._link, self._clock = pipelines, publisher, link, clock
         self.started = clock.now()
-        psutil.cpu_percent(None)  # the first call only sets the mark that the next one measures from
+        psutil.cpu_percent(None)  # sets the mark that the next call measures from
 
     @property
     def uptime_s(self) -> float:
         """Seconds since the start."""
         return self._clock.now().seconds_since(self.started)
+
+    @property
+    def link(self) -> LinkState:
+        """The link in numbers and words."""
+        return self._link()
+
+    def pipeline(self, camera_id: str) -> CameraPipeline | None:
+        """The camera at work, or None where it is not."""
+        return self._pipelines.get(camera_id)
 
     @property
     def device(self) -> str:
@@ -81,6 +97,7 @@ class Board:
     def status(self) -> ProcessingStatus:
         """The agent at this moment."""
         now = self._clock.now()
+        memory_percent, cpu_percent = self._machine_load(now.monotonic_s)
         active = {camera.gate.id: None for camera in self.config.cameras if self.camera_state(camera.id) in ACTIVE}
         return ProcessingStatus(
             occurred_at=now,
@@ -89,8 +106,8 @@ class Board:
             processed_count=self._publisher.processed_count,
             error_count=self._publisher.error_count,
             uptime_s=self.uptime_s,
-            memory_percent=psutil.virtual_memory().percent,
-            cpu_percent=psutil.cpu_percent(None),
+            memory_percent=memory_percent,
+            cpu_percent=cpu_percent,
             agent_version=lpr.__version__,
             device=self.device,
             cameras=tuple(self.camera_status(camera) for camera in self.config.cameras),
@@ -98,14 +115,16 @@ class Board:
             clock=clock_status(now.wall, self._link().clock_offset_ms),
         )
 
+    def _machine_load(self, now_s: float) -> tuple[float, float]:
+        """Memory and CPU in percent. The CPU's share is over the time since it was last asked: not too often, then."""
+        if now_s - self._load_at_s >= LOAD_EVERY_S:
+            self._load = (psutil.virtual_memory().percent, psutil.cpu_percent(None))
+            self._load_at_s = now_s
+        return self._load
+
 
 def _overall(states: Iterable[CameraState]) -> AgentState:
     active = [state for state in states if state in ACTIVE]
     if not active:
         return AgentState.IDLE
     return AgentState.ERROR if all(state is CameraState.LOST for state in active) else AgentState.PROCESSING
-
-
-def process_memory_bytes() -> int:
-    """Resident memory of this process."""
-    return int(psutil.Process(os.getpid()).memory_info().rss)

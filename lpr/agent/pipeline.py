@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 import structlog
@@ -31,6 +31,7 @@ from lpr.vision.plate_reader import PlateReader
 
 SWEEP_EVERY_S = 0.5
 """How often a live camera's tracker is asked what has gone, for when no frames come."""
+DECODED_RATE_OVER_S = 2.0
 VISION_ERROR_EVERY_S = 60.0
 """A camera whose inferences fail says so to the back-end once in this time, not with every frame."""
 
@@ -73,7 +74,8 @@ def decide(probabilities: NDArray[np.float32], two_rows: float) -> PlateText:
 class CameraPipeline:
     """Reads, analyses and publishes one camera. `run` ends when the files end or `stop` is called.
 
-    `on_change` is told of every change of the camera's state, in the event loop.
+    `on_change` is told of every change of the camera's state, in the event loop; `on_published` is awaited when passages
+    have been recorded.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class CameraPipeline:
         clock: Clock,
         metrics: Metrics,
         on_change: Callable[[], None],
-        on_published: Callable[[], None],
+        on_published: Callable[[], Awaitable[None]],
     ) -> None:
         self.camera = camera
         self._plates, self._publisher = reader, publisher
@@ -105,6 +107,9 @@ class CameraPipeline:
         """The plates in the frame that was analysed last, for the local page."""
         self.analysed: Frame | None = None
         """The frame that was analysed last."""
+        self.trouble = ""
+        """Why the camera is not running, in words."""
+        self._decoded_rate = (0.0, 0, 0.0)
         self._notices: asyncio.Queue[CameraChange] = asyncio.Queue()
         self._captured = self._overwritten = 0
         self._vision_failed_at_s: float | None = None
@@ -119,6 +124,16 @@ class CameraPipeline:
     def state(self) -> CameraState:
         """What the camera is doing."""
         return self.capture.state
+
+    @property
+    def decoded_fps(self) -> float:
+        """Frames decoded a second, over the time since this was asked before, two seconds at least."""
+        since_s, before, rate = self._decoded_rate
+        now_s, captured = self._clock.now().monotonic_s, self.capture.statistics().captured
+        if now_s - since_s >= DECODED_RATE_OVER_S:
+            rate = (captured - before) / (now_s - since_s) if since_s else 0.0
+            self._decoded_rate = (now_s, captured, rate)
+        return rate
 
     async def run(self) -> None:
         """Until the files end or `stop` is called: then open tracks become passages, and passages are recorded.
@@ -195,7 +210,7 @@ class CameraPipeline:
                 track=note.track_id,
             )
         if passages:
-            self._on_published()
+            await self._on_published()
 
     # Faults
 
@@ -215,6 +230,7 @@ class CameraPipeline:
 
     def _changed(self, change: CameraChange) -> None:
         self._metrics.camera_state(self.camera.id, change.state)
+        self.trouble = change.reason
         recovered = change.previous is CameraState.LOST and change.state is CameraState.RUNNING
         if change.state is CameraState.LOST or change.error is not None or recovered:
             self._notices.put_nowait(change)

@@ -7,10 +7,9 @@ the local page, and never stops a camera.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import structlog
@@ -23,6 +22,7 @@ from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, PlateDetected, Sever
 from lpr.domain.passage import Passage, PassageOutcome
 from lpr.metrics import Metrics, Stage
 from lpr.outbox.base import Outbox, Ticket
+from lpr.web.source import DeliveryState
 from lpr.wire import event_type
 
 PASSAGES_KEPT = 60
@@ -31,22 +31,12 @@ PASSAGES_KEPT = 60
 log = structlog.get_logger("agent")
 
 
-class DeliveryState(StrEnum):
-    """How far a passage's event has come."""
-
-    WAITING = "waiting"
-    DELIVERED = "delivered"
-    REJECTED = "rejected"
-    NOT_STORED = "not_stored"
-    """The queue could not take it: the log and the page are all there is of it."""
-
-
 @dataclass(frozen=True, slots=True)
 class PublishedPassage:
     """A passage as the local page shows it."""
 
-    event: PlateDetected | ErrorRaised
     passage: Passage
+    gate_name: str
     crop: Jpeg | None
     event_id: str | None
     state: DeliveryState
@@ -65,6 +55,7 @@ class Publisher:
         """Errors recorded since the start."""
         self._outbox, self._link_up, self._clock, self._metrics = outbox, link_up, clock, metrics
         self._passages: OrderedDict[str, PublishedPassage] = OrderedDict()
+        self._counts: Counter[str] = Counter()
         self._settled_by: OrderedDict[str, Instant] = OrderedDict()
         self._outcomes: OrderedDict[str, DeliveryState] = OrderedDict()
 
@@ -77,6 +68,10 @@ class Publisher:
         """One of the newest passages, or None."""
         return self._passages.get(passage_id)
 
+    def passages_of(self, camera_id: str) -> int:
+        """Vehicles that passed a camera since the start."""
+        return self._counts[camera_id]
+
     async def publish(self, passage: Passage, camera: CameraConfig, *, settled_by: Instant) -> None:
         """Record what became of a vehicle; returns after the commit, or after saying why there is none.
 
@@ -87,9 +82,11 @@ class Publisher:
         if event is None:
             return
         ticket = await self._record(event)
-        state = self._outcomes.get(ticket.event_id, DeliveryState.WAITING) if ticket else DeliveryState.NOT_STORED
-        self._remember(PublishedPassage(event, passage, event.plate_image, ticket.event_id if ticket else None, state))
+        state = self._outcomes.get(ticket.event_id, DeliveryState.WAITING) if ticket else DeliveryState.DROPPED
+        event_id = ticket.event_id if ticket else None
+        self._remember(PublishedPassage(passage, camera.gate.name, event.plate_image, event_id, state))
         self._metrics.passage(camera.id, passage.outcome)
+        self._counts[camera.id] += 1
         if ticket is not None and state is DeliveryState.WAITING and not ticket.recorded_offline:
             self._settled_by[ticket.event_id] = settled_by
             _forget_oldest(self._settled_by)

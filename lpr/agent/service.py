@@ -1,6 +1,6 @@
 """`Agent`: builds every part, joins them, runs them, and closes them in reverse.
 
-Opening goes outbox, link, vision, capture, page; stopping runs downstream: capture ends, open tracks become passages,
+Opening goes outbox, link, vision, page, capture; stopping runs downstream: capture ends, open tracks become passages,
 passages are committed, the relay gets its grace time, the outbox closes last. A lost camera or link is expected and
 retried by its own supervisor; what a programming error raises ends the task group and the process, and the service
 manager starts the agent again.
@@ -21,12 +21,13 @@ import lpr
 from lpr.agent.board import Board
 from lpr.agent.control import CommandHandler
 from lpr.agent.memory import TrackingMemory
+from lpr.agent.page import PageSource, picture_of
 from lpr.agent.pipeline import CameraPipeline
 from lpr.agent.publisher import Publisher
 from lpr.config import AckRule, AgentConfig, CameraConfig, DetectorInput, Precision, RuntimeOverrides, apply_changes
 from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.commands import CameraSelection
-from lpr.domain.errors import CaptureError, ConfigError, LprError, OutboxError, VisionError
+from lpr.domain.errors import CaptureError, ConfigError, LprError, OutboxError, VisionError, WebError
 from lpr.domain.events import CameraState, ErrorCode, Jpeg, ProcessingStatus, Severity
 from lpr.imaging import encode_jpeg_within
 from lpr.link.base import LinkSettings, LinkState
@@ -40,6 +41,7 @@ from lpr.outbox.sqlite import SqliteOutbox
 from lpr.vision.engine import EngineOptions
 from lpr.vision.plate_reader import PlateReader
 from lpr.vision.vision import Detail, Vision, VisionOptions
+from lpr.web.server import serve
 from lpr.wire import ImageMode, PayloadShape
 
 STATUS_EVERY_S = 30.0
@@ -74,15 +76,17 @@ class Agent:
         self.config = config
         self.clock: Clock = clock or SystemClock()
         self.metrics = metrics or Metrics()
+        self.metrics.build(lpr.__version__)
         self.boot_id = str(uuid.uuid4())
         self.pipelines: dict[str, CameraPipeline] = {}
+        self.page_url: str | None = None
+        """Where the local page is served; None while it is not."""
         self.files_delivered = asyncio.Event()
         """Set when all files have been played and the back-end holds everything."""
         self._end_with_files = end_with_files
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
-        self._published = asyncio.Event()
         self._camera_ended = asyncio.Event()
         self._skewed = False
         self._group: asyncio.TaskGroup | None = None
@@ -146,11 +150,12 @@ class Agent:
         ready: Callable[[], None] | None,
     ) -> None:
         await self._open_vision(stack)
+        if self.config.web.enabled:
+            await self._open_page(stack)
         background += [
             group.create_task(inbox.run(), name="commands"),
             group.create_task(self._report_status(), name="status"),
             group.create_task(self._watch_queue(), name="queue"),
-            group.create_task(self._save_memory(), name="memory"),
         ]
         await self.start_cameras(tuple(camera.id for camera in self.config.cameras if camera.enabled))
         if ready is not None:
@@ -170,7 +175,7 @@ class Agent:
         await self._relay.stop(GRACE_S)
         if not relay.done():
             await relay
-        queue = await self._outbox.status()
+        queue = self.board.queue = await self._outbox.status()
         log.info("stopped", waiting=queue.pending, dead_letters=queue.dead_letters)
 
     async def _open_outbox(self) -> SqliteOutbox:
@@ -223,6 +228,19 @@ class Agent:
             )
             raise
 
+    async def _open_page(self, stack: AsyncExitStack) -> None:
+        """Serve the local page. A port that another program holds must not leave the gate blind: it is said, and the
+        agent works on without the page.
+        """
+        page, web = PageSource(self.board, self._publisher, self.clock), self.config.web
+        try:
+            served = await stack.enter_async_context(serve(page, self.metrics, host=web.host, port=web.port))
+        except WebError as error:
+            log.error("working without the local page", error=error.message, hint=error.hint)
+            return
+        self.page_url = served.url
+        log.info("local page", url=served.url)
+
     async def _reader_of(self, camera: CameraConfig) -> PlateReader:
         reader = await self._vision.reader(self.config.device_of(camera), detail_of(self.config, camera))
         devices = self._vision.devices_of(reader)
@@ -261,6 +279,7 @@ class Agent:
                 continue
             pipeline = await self._build_pipeline(camera)
             self.board.ended.discard(camera_id)
+            self.board.last_pictures.pop(camera_id, None)
             self.pipelines[camera_id] = pipeline
             self._tasks[camera_id] = self._group.create_task(self._run_camera(pipeline), name=f"camera {camera_id}")
         self._changed.set()
@@ -357,7 +376,7 @@ class Agent:
             clock=self.clock,
             metrics=self.metrics,
             on_change=self._changed.set,
-            on_published=self._published.set,
+            on_published=self._remember,
         )
 
     async def _run_camera(self, pipeline: CameraPipeline) -> None:
@@ -367,6 +386,8 @@ class Agent:
         finally:
             if pipeline.state is CameraState.ENDED:
                 self.board.ended.add(camera_id)
+            if (picture := picture_of(pipeline)) is not None:
+                self.board.last_pictures[camera_id] = picture
             if self.pipelines.get(camera_id) is pipeline:
                 del self.pipelines[camera_id]
                 del self._tasks[camera_id]
@@ -417,12 +438,8 @@ class Agent:
                 log.error("queue could not be asked", error=error.message, hint=error.hint)
             await self.clock.sleep(QUEUE_LOOK_EVERY_S)
 
-    async def _save_memory(self) -> None:
-        while True:
-            await self._published.wait()
-            self._published.clear()
-            await asyncio.to_thread(self._memory.save)
-            await self.clock.sleep(1.0)
+    async def _remember(self) -> None:
+        await asyncio.to_thread(self._memory.save)
 
     # What the link tells
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lpr.agent.publisher import PASSAGES_KEPT, DeliveryState, Publisher
+from lpr.agent.publisher import PASSAGES_KEPT, Publisher
 from lpr.domain.clock import SystemClock
 from lpr.domain.errors import OutboxFullError
 from lpr.domain.events import ErrorCode, Severity, StoredEvent
@@ -13,6 +13,7 @@ from lpr.domain.passage import PassageOutcome
 from lpr.metrics import Metrics
 from lpr.outbox.base import Ticket
 from lpr.outbox.memory import MemoryOutbox
+from lpr.web.source import DeliveryState
 from tests.agent.helpers import make_config, make_passage
 
 
@@ -71,7 +72,7 @@ async def test_a_passage_that_cannot_be_stored_stays_on_the_page_and_stops_nothi
 
     await publisher.publish(passage, publisher.config.cameras[0], settled_by=passage.last_seen)
 
-    assert publisher.passages[0].state is DeliveryState.NOT_STORED
+    assert publisher.passages[0].state is DeliveryState.DROPPED
     assert publisher.processed_count == 0
 
 

@@ -171,7 +171,9 @@ async def test_stopping_in_the_middle_records_what_is_in_sight_and_loses_nothing
     async with running(agent):
         # With `emit: final` the first car is in sight, read, and not yet reported.
         tracker = agent.pipelines["CAM_001"].tracker
-        await until(lambda: any(view.text in {"51K91827", "51K-918.27"} and view.frames >= 8 for view in tracker.tracks))
+        await until(
+            lambda: any(view.text in {"51K91827", "51K-918.27"} and view.frames >= 8 for view in tracker.tracks)
+        )
         assert await backend.events(event_type=DETECTED) == []
     detected = await backend.events(event_type=DETECTED)
 

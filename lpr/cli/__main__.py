@@ -1,0 +1,5 @@
+"""`python -m lpr.cli`: the same as `lpr-agent`."""
+
+from lpr.cli.main import main
+
+main()
