@@ -56,7 +56,7 @@ class Settings:
     peak_rate: float = 2.5e-3
     warm_up: int = 300
     weight_decay: float = 0.02
-    average: float = 0.9985
+    average: float = 0.998
     pool: int = 24_000
     reuse: float = 2.0
     validation: int = 3000
@@ -280,6 +280,16 @@ def total_loss(parts: dict[str, Tensor], progress: float) -> Tensor:
 # --- the run ----------------------------------------------------------------------------------------------------------
 
 
+def validation_samples(path: Path, settings: Settings, backgrounds: Path | None) -> Batch:
+    """Rendered once in a run and kept beside it: the same plates to the end, whatever becomes of the renderer."""
+    if path.exists():
+        with np.load(path) as stored:
+            return Batch(**{field.name: stored[field.name] for field in fields(Batch)})
+    batch = render_batch(Random(VALIDATION_SEED), load_backgrounds(backgrounds), settings.validation)
+    np.savez_compressed(path, **{field.name: getattr(batch, field.name) for field in fields(Batch)})
+    return batch
+
+
 @torch.no_grad()
 def validate(net: RecognizerNet, samples: Batch) -> dict[str, float]:
     """Exactly right texts and heads over rendered validation plates, shares of 1."""
@@ -340,7 +350,7 @@ def train(
         step, spent_s, samples = state["step"], state["spent_s"], state["samples"]
     # After a resumption the worker must not render the same plates again.
     pool = Pool(settings, backgrounds, real, settings.seed * 1000 + step)
-    validation = render_batch(Random(VALIDATION_SEED), load_backgrounds(backgrounds), settings.validation)
+    validation = validation_samples(run / "validation.npz", settings, backgrounds)
 
     def save() -> None:
         state = {

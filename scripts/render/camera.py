@@ -81,7 +81,7 @@ def light(image: Image, plate: Corners, random: Random) -> Image:
         image = _gain(image, _shadow(image, plate, random))
     if random.random() < 0.15:
         image = _red_light(image, plate, random)
-    if random.random() < 0.28:
+    if random.random() < 0.34:
         image = _glare(image, plate, random)
     return image
 
@@ -175,9 +175,10 @@ def _glare(image: Image, plate: Corners, random: Random) -> Image:
             span = random.randint(60, 200)
             cv2.ellipse(mask, (round(x), round(y)), axes, tilt, start, start + span, strength, thick, cv2.LINE_AA)
         elif kind < 0.75:
+            # Wide and low ones lie over a row and eat the middle of its characters.
             axes = (
-                max(1, round(plate_width * random.uniform(0.03, 0.35))),
-                max(1, round(plate_height * random.uniform(0.03, 0.22))),
+                max(1, round(plate_width * random.uniform(0.03, 0.45))),
+                max(1, round(plate_height * random.uniform(0.03, 0.2))),
             )
             tilt = random.choice((random.gauss(0, 12), random.uniform(0, 180)))
             cv2.ellipse(mask, (round(x), round(y)), axes, tilt, 0, 360, strength, -1, cv2.LINE_AA)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lpr.domain.plate import PlateColour
 from lpr.plates.alphabet import ALPHABET
-from lpr.plates.formats import FORMATS, ONE_ROW, TWO_ROWS, UNKNOWN_KIND, PlateFormat
+from lpr.plates.formats import FORMATS, ONE_ROW, TWO_ROWS, UNKNOWN_KIND, Part, PlateFormat
 from scripts.render.glyphs import Mask, fonts
 
 Image = NDArray[np.uint8]
@@ -76,7 +76,7 @@ def random_spec(random: Random) -> PlateSpec:
     if random.random() < _FREE_TEXT_SHARE:
         return _free_spec(random)
     plate_format = random.choices(FORMATS, weights=_WEIGHTS)[0]
-    text = "".join(random.choice(part) for part in plate_format.parts)
+    text = "".join(_drawn(part, random) for part in plate_format.parts)
     choices = [rows for rows in (ONE_ROW, TWO_ROWS) if plate_format.holds_for(rows)]
     rows = random.choices(choices, weights=[3, 2][: len(choices)])[0] if len(choices) > 1 else choices[0]
     colour = random.choices(plate_format.colours, weights=[8, 3, 2][: len(plate_format.colours)])[0]
@@ -85,6 +85,14 @@ def random_spec(random: Random) -> PlateSpec:
     return PlateSpec(text, lines, plate_format.kind, colour, _ratio(plate_format, rows, random), red_letters=red)
 
 
+def _drawn(part: Part, random: Random) -> str:
+    """One of a part's strings; letters that are often mistaken come oftener than others."""
+    if len(part) > len(_MISTAKEN) and len(part[0]) == 1 and part[0].isalpha() and random.random() < 0.15:
+        return random.choice([sign for sign in part if sign in _MISTAKEN])
+    return random.choice(part)
+
+
+_MISTAKEN: Final = "MNHZBGD"
 _WEIGHTS: Final = tuple(each.weight for each in FORMATS)
 
 
