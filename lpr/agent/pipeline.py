@@ -74,8 +74,8 @@ def decide(probabilities: NDArray[np.float32], two_rows: float) -> PlateText:
 class CameraPipeline:
     """Reads, analyses and publishes one camera. `run` ends when the files end or `stop` is called.
 
-    `on_change` is told of every change of the camera's state, in the event loop; `on_published` is awaited when passages
-    have been recorded.
+    `on_change` is told of every change of the camera's state, in the event loop; `on_published` is awaited when
+    passages have been recorded.
     """
 
     def __init__(
