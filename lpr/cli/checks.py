@@ -38,7 +38,7 @@ from lpr.link.base import LinkSettings
 from lpr.link.explain import explain
 from lpr.link.socketio_transport import SocketIoTransport, tls_context
 from lpr.outbox.files import lock_holder
-from lpr.vision.engine import EngineOptions
+from lpr.vision.engine import EngineOptions, load_openvino
 from lpr.vision.golden import load_golden
 from lpr.vision.vision import Vision, VisionOptions
 
@@ -272,13 +272,15 @@ def check_port(config: AgentConfig) -> Sequence[Finding]:
 async def check_backend(config: AgentConfig) -> Sequence[Finding]:
     """Name, TCP, certificate, namespace, token and hello, each as far as the one before it carried."""
     settings = link_settings(config, boot_id=str(uuid.uuid4()))
+    findings: list[Finding] = []
     try:
-        findings = [await _reach(settings)]
+        findings.append(await _reach(settings))
         if settings.url.lower().startswith("https"):
             findings.append(await _certificate(settings))
-        return [*findings, *await _join(settings)]
+        findings += await _join(settings)
     except LinkError as error:
-        return [failed("back-end", error)]
+        findings.append(failed("back-end", error))
+    return findings
 
 
 def _host_and_port(settings: LinkSettings) -> tuple[str, int]:
@@ -425,6 +427,8 @@ def _picture(topic: str, camera: CameraConfig, frame: Frame, took_s: float, rate
 
 async def check_vision(config: AgentConfig) -> Sequence[Finding]:
     """The inference devices that are there, the networks on those that are configured, and whether they keep up."""
+    # The import takes a second in which the other checks would stand still.
+    await asyncio.to_thread(load_openvino)
     async with Vision(VisionOptions(engine=EngineOptions())) as vision:
         names = [f"{device} ({vision.engine.full_name(device)})" for device in vision.engine.devices]
         findings = [ok("device", f"OpenVINO has {', '.join(names)}")]

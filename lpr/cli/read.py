@@ -46,7 +46,7 @@ def read(
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="A line for each frame of a clip, not for each passing vehicle.")
     ] = False,
-    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave plates below this out.")] = 0.0,
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave plates below this out.")] = 0.1,
     device: Annotated[str, typer.Option(help="Inference device: AUTO, CPU, GPU, NPU.")] = "AUTO",
     detail: Annotated[
         DetailChoice, typer.Option(help="far finds smaller plates, and takes longer.")

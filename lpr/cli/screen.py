@@ -49,7 +49,8 @@ class Screen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
     def begin(self, amount: float, description: str) -> None:
         """Show the bar for `amount` pieces of work, where there is a terminal to show it on."""

@@ -7,7 +7,7 @@ RuntimeOverrides(config.agent.data_dir).keep(changes)
 """
 
 from lpr.config.addresses import SourceAddress
-from lpr.config.loading import LoadedConfig, find_config, load, load_config
+from lpr.config.loading import LoadedConfig, config_from, find_config, load, load_config
 from lpr.config.model import (
     AckRule,
     AgentConfig,
@@ -65,6 +65,7 @@ __all__ = [
     "WeatherConfig",
     "WebConfig",
     "apply_changes",
+    "config_from",
     "effective_config",
     "find_config",
     "format_duration",

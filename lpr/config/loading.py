@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -82,6 +83,17 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
 def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> AgentConfig:
     """The configuration alone; see `load`. Raises `ConfigError`."""
     return load(path, environ).config
+
+
+def config_from(data: Mapping[str, Any], *, name: str = "") -> AgentConfig:
+    """A configuration from plain values, for demos and benches; `name` stands before the mistakes in an error.
+
+    Raises `ConfigError` with every mistake.
+    """
+    try:
+        return AgentConfig.model_validate(data)
+    except ValidationError as error:
+        raise config_error(name, problems_of(error)) from None
 
 
 def _check_files(config: AgentConfig, file: Path, line_of: Callable[[KeyPath], int | None]) -> None:

@@ -1,0 +1,288 @@
+"""`lpr-agent check`: each check against a world that is right or wrong, and the answer as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lpr.backend.server import Backend, BackendSettings
+from lpr.cli import checks
+from lpr.cli.checks import Check, Finding, Verdict, fail, ok, warn
+from lpr.config import AgentConfig, config_from
+from lpr.domain.errors import VisionError
+from lpr.outbox.files import DirectoryLock
+from tests.cli.conftest import Answer
+
+Run = Callable[..., Answer]
+
+
+def config(tmp_path: Path, *, source: str = "usb:0", **sections: dict[str, object]) -> AgentConfig:
+    values: dict[str, object] = {
+        "agent": {"id": "gate", "data_dir": str(tmp_path / "data")},
+        "backend": {"url": "http://127.0.0.1:9"},
+        "outbox": {"min_free_disk": 0, "max_bytes": "1 MiB"},
+        "cameras": [{"id": "CAM_001", "source": source, "gate": {"id": "GATE_001"}}],
+    }
+    return config_from(values | sections)
+
+
+def verdicts(findings: Sequence[Finding]) -> list[Verdict]:
+    return [finding.verdict for finding in findings]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class TestDisk:
+    def test_a_good_disk_is_measured_and_left_as_it_was(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        findings = checks.check_disk(config(tmp_path))
+        assert Verdict.FAIL not in verdicts(findings) or checks.filesystem_of(tmp_path) == "tmpfs"
+        assert "a durable write of one event takes" in findings[-1].message
+        assert list((tmp_path / "data").iterdir()) == []
+
+    def test_a_directory_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
+        findings = checks.check_disk(config(tmp_path))
+        assert any("is not there yet" in finding.message for finding in findings)
+        assert not (tmp_path / "data").exists()
+
+    def test_too_little_room_fails(self, tmp_path: Path) -> None:
+        findings = checks.check_disk(config(tmp_path, outbox={"min_free_disk": "1000 TiB"}))
+        assert any(finding.verdict is Verdict.FAIL and "min_free_disk" in finding.message for finding in findings)
+
+    def test_a_queue_that_promises_more_than_there_is_warns(self, tmp_path: Path) -> None:
+        findings = checks.check_disk(config(tmp_path, outbox={"min_free_disk": 0, "max_bytes": "1000 TiB"}))
+        assert any(finding.verdict is Verdict.WARN and "can grow to" in finding.message for finding in findings)
+
+    def test_a_file_in_its_place_fails(self, tmp_path: Path) -> None:
+        (tmp_path / "data").write_text("x")
+        assert "is no folder" in checks.check_disk(config(tmp_path))[0].message
+
+    @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+    def test_a_directory_of_somebody_else_fails(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir(mode=0o500)
+        assert Verdict.FAIL in verdicts(checks.check_disk(config(tmp_path)))
+
+    def test_an_agent_at_work_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        lock = DirectoryLock(tmp_path / "data")
+        try:
+            assert f"process {os.getpid()}" in checks.check_disk(config(tmp_path))[0].message
+        finally:
+            lock.release()
+
+    @pytest.mark.parametrize(("kind", "verdict"), [("tmpfs", Verdict.FAIL), ("overlay", Verdict.WARN)])
+    def test_what_does_not_last_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, verdict: Verdict
+    ) -> None:
+        monkeypatch.setattr(checks, "filesystem_of", lambda place: kind)
+        assert verdict in verdicts(checks.check_disk(config(tmp_path)))
+
+    def test_the_kind_of_a_file_system_is_the_kernels_word(self) -> None:
+        assert checks.filesystem_of(Path("/proc/self")) == "proc"
+
+
+class TestPage:
+    def test_a_free_port_is_good(self, tmp_path: Path) -> None:
+        findings = checks.check_port(config(tmp_path, web={"port": free_port()}))
+        assert verdicts(findings) == [Verdict.OK]
+
+    def test_a_port_in_use_fails(self, tmp_path: Path) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            (finding,) = checks.check_port(config(tmp_path, web={"port": taken.getsockname()[1]}))
+        assert finding.verdict is Verdict.FAIL
+        assert "ss -ltnp" in (finding.hint or "")
+
+    def test_a_host_that_is_not_this_machine_fails(self, tmp_path: Path) -> None:
+        (finding,) = checks.check_port(config(tmp_path, web={"host": "192.0.2.1", "port": free_port()}))
+        assert (finding.verdict, finding.hint) == (Verdict.FAIL, "set web.host")
+
+    def test_a_page_for_the_whole_network_is_warned_of(self, tmp_path: Path) -> None:
+        (finding,) = checks.check_port(config(tmp_path, web={"host": "0.0.0.0", "port": free_port()}))  # noqa: S104
+        assert finding.verdict is Verdict.WARN
+
+    def test_no_page_is_fine(self, tmp_path: Path) -> None:
+        assert verdicts(checks.check_port(config(tmp_path, web={"enabled": False}))) == [Verdict.OK]
+
+
+class TestBackend:
+    async def test_a_back_end_that_takes_us_is_good(self, tmp_path: Path) -> None:
+        async with Backend(BackendSettings(port=0, token="abcdef")) as backend:
+            findings = await checks.check_backend(config(tmp_path, backend={"url": backend.url, "token": "abcdef"}))
+            assert backend.store is not None
+        assert verdicts(findings) == [Verdict.OK, Verdict.OK]
+        assert "namespace /ai entered with a token; it answers agent_hello" in findings[1].message
+
+    async def test_a_refused_token_fails_after_what_worked(self, tmp_path: Path) -> None:
+        async with Backend(BackendSettings(port=0, token="abcdef")) as backend:
+            findings = await checks.check_backend(config(tmp_path, backend={"url": backend.url, "token": "wr0ng"}))
+        assert verdicts(findings) == [Verdict.OK, Verdict.FAIL]
+        assert "token" in (findings[1].hint or "")
+        assert "wr0ng" not in str(findings)
+
+    async def test_nobody_listening_fails(self, tmp_path: Path) -> None:
+        findings = await checks.check_backend(config(tmp_path, backend={"url": f"http://127.0.0.1:{free_port()}"}))
+        assert verdicts(findings) == [Verdict.FAIL]
+        assert "nobody listens" in findings[0].message
+
+    async def test_a_name_that_does_not_exist_fails(self, tmp_path: Path) -> None:
+        findings = await checks.check_backend(config(tmp_path, backend={"url": "http://nowhere.invalid"}))
+        assert verdicts(findings) == [Verdict.FAIL]
+        assert "nowhere.invalid" in findings[0].message
+
+    async def test_a_port_that_speaks_no_tls_fails(self, tmp_path: Path) -> None:
+        async with Backend(BackendSettings(port=0)) as backend:
+            url = backend.url.replace("http://", "https://")
+            findings = await checks.check_backend(config(tmp_path, backend={"url": url}))
+        assert verdicts(findings) == [Verdict.OK, Verdict.FAIL]
+        assert "TLS" in findings[1].message
+
+
+class TestCamera:
+    @staticmethod
+    def clip(path: Path, *, spread: int) -> Path:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+        noise = np.random.default_rng(1)
+        for _ in range(10):
+            writer.write(noise.integers(100, 100 + spread, (240, 320, 3), np.uint8))
+        writer.release()
+        return path
+
+    async def test_a_clip_shows_its_first_picture(self, tmp_path: Path) -> None:
+        source = str(self.clip(tmp_path / "a.avi", spread=100))
+        (finding,) = await checks.check_camera(config(tmp_path, source=source).cameras[0])
+        assert finding.verdict is Verdict.OK
+        assert "320 x 240" in finding.message
+
+    async def test_a_covered_lens_is_warned_of(self, tmp_path: Path) -> None:
+        source = str(self.clip(tmp_path / "a.avi", spread=1))
+        findings = await checks.check_camera(config(tmp_path, source=source).cameras[0])
+        assert verdicts(findings) == [Verdict.OK, Verdict.WARN]
+
+    async def test_a_missing_file_and_a_camera_that_is_off_fail(self, tmp_path: Path) -> None:
+        for source in (str(tmp_path / "gone.mp4"), f"rtsp://user:s3cret@127.0.0.1:{free_port()}/x"):
+            (finding,) = await checks.check_camera(config(tmp_path, source=source).cameras[0])
+            assert finding.verdict is Verdict.FAIL
+            assert "s3cret" not in str(finding)
+
+    async def test_a_camera_that_is_switched_off_is_left_alone(self, tmp_path: Path) -> None:
+        camera = config(tmp_path).cameras[0].model_copy(update={"enabled": False})
+        assert verdicts(await checks.check_camera(camera)) == [Verdict.OK]
+
+
+class TestClock:
+    @pytest.mark.parametrize(("kept", "verdict"), [(True, Verdict.OK), (False, Verdict.WARN), (None, Verdict.WARN)])
+    async def test_the_kernel_tells_whether_the_clock_is_kept(
+        self, monkeypatch: pytest.MonkeyPatch, kept: bool | None, verdict: Verdict
+    ) -> None:
+        monkeypatch.setattr(checks, "kernel_synchronised", lambda: kept)
+        assert verdicts(await checks.check_clock()) == [verdict]
+
+
+class TestAll:
+    async def test_findings_come_in_their_order_however_long_each_takes(self) -> None:
+        first_may_end = asyncio.Event()
+
+        async def slow() -> Sequence[Finding]:
+            await first_may_end.wait()
+            return [ok("slow", "")]
+
+        async def quick() -> Sequence[Finding]:
+            first_may_end.set()
+            return [ok("quick", "")]
+
+        found = [findings[0].topic async for findings in checks.run_checks([("slow", slow), ("quick", quick)])]
+        assert found == ["slow", "quick"]
+
+    async def test_a_check_that_hangs_fails_in_bounded_time(self) -> None:
+        async def hangs() -> Sequence[Finding]:
+            await asyncio.Event().wait()
+            return []
+
+        (findings,) = [each async for each in checks.run_checks([("hangs", hangs)], within_s=0.05)]
+        assert verdicts(findings) == [Verdict.FAIL]
+
+    async def test_an_error_of_ours_is_a_finding(self) -> None:
+        async def fails() -> Sequence[Finding]:
+            raise VisionError("no networks", hint="install them")
+
+        (findings,) = [each async for each in checks.run_checks([("vision", fails)])]
+        assert findings == [fail("vision", "no networks", "install them")]
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> None:
+    async def check() -> Sequence[Finding]:
+        return findings
+
+    def checks_of(config: AgentConfig) -> list[Check]:
+        return [("scripted", check)]
+
+    monkeypatch.setattr(checks, "checks_of", checks_of)
+
+
+def test_every_camera_and_part_is_checked(tmp_path: Path) -> None:
+    topics = [topic for topic, _ in checks.checks_of(config(tmp_path))]
+    assert topics == ["clock", "disk", "page", "back-end", "camera CAM_001", "vision"]
+
+
+def test_all_well_ends_with_0(run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, ok("disk", "good"))
+    answer = run("check")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.splitlines() == [
+        "ok   configuration   lpr-agent.yaml, 1 camera",
+        "ok   disk            good",
+        "all well",
+    ]
+
+
+def test_a_warning_does_not_fail(run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, warn("clock", "unkept", "keep it"))
+    answer = run("check")
+    assert answer.code == 0
+    assert "→ keep it" in answer.out
+    assert "0 failed, 1 to look at" in answer.out
+
+
+def test_a_failure_ends_with_1_and_says_what_to_do(
+    run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted(monkeypatch, fail("back-end", "[not] there", "start it"))
+    answer = run("check")
+    assert answer.code == 1
+    assert "fail back-end        [not] there" in answer.out
+    assert "→ start it" in answer.out
+
+
+def test_a_wrong_configuration_is_a_finding_and_ends_with_2(run: Run, config_file: Path) -> None:
+    config_file.write_text("agent: {}\n")
+    answer = run("check", "--json")
+    document = json.loads(answer.out)
+    assert (answer.code, document["ok"]) == (2, False)
+    assert "agent.id is missing" in document["checks"][0]["message"]
+
+
+def test_json_is_one_document_with_every_finding(run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted(monkeypatch, ok("disk", "good"), fail("page", "taken", "free it"))
+    answer = run("check", "--json")
+    document = json.loads(answer.out)
+    assert (answer.code, document["ok"]) == (1, False)
+    assert document["checks"][-1] == {"topic": "page", "verdict": "fail", "message": "taken", "hint": "free it"}
+
+
+def test_a_finding_is_a_value() -> None:
+    assert replace(ok("a", "b"), topic="c") == ok("c", "b")

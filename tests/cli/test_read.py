@@ -1,0 +1,205 @@
+"""`lpr-agent read`, with networks that read by rule: a bright rectangle is a plate, its brightness says which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lpr.domain.errors import VisionError
+from lpr.domain.frame import Image
+from lpr.domain.geometry import Box, Quad
+from lpr.domain.plate import PlateColour
+from lpr.plates.alphabet import ALPHABET, BLANK, CLASSES
+from lpr.vision.base import Detection, Recognition
+from lpr.vision.plate_reader import PlateReader
+from tests.cli.conftest import Answer
+
+Run = Callable[..., Answer]
+
+SURE, UNSURE, BROKEN = 250, 200, 150
+"""Brightness of a plate that is read well, one that is read badly, and one that breaks the network."""
+TEXT = "51K12345"
+
+
+class BrightRectangle:
+    """Finds the bright rectangle of a picture."""
+
+    async def detect(self, image: Image) -> tuple[Detection, ...]:
+        rows, columns = np.nonzero(image[:, :, 0] > 120)
+        if not len(rows):
+            return ()
+        box = Box(
+            float(columns.min()),
+            float(rows.min()),
+            float(columns.max() - columns.min() + 1),
+            float(rows.max() - rows.min() + 1),
+        )
+        return (Detection(box, Quad.of_box(box), 0.99),)
+
+
+class Brightness:
+    """Says `TEXT`, as surely as the crop is bright."""
+
+    crop_size = (96, 32)
+    crop_margin = 0.0
+
+    async def read(self, crops: Sequence[Image]) -> tuple[Recognition, ...]:
+        return tuple(self._read(float(crop.mean())) for crop in crops)
+
+    def _read(self, brightness: float) -> Recognition:
+        if abs(brightness - BROKEN) < 25:
+            raise VisionError("the device hangs", hint="try another one")
+        sure = 0.9999 if brightness > 225 else 0.93
+        spread = np.full((10, CLASSES), (1 - sure) / (CLASSES - 1), np.float32)
+        for slot in range(10):
+            spread[slot, ALPHABET.index(TEXT[slot]) if slot < len(TEXT) else BLANK] = sure
+        return Recognition(spread, 0.01, {PlateColour.WHITE: 1.0}, 0.99)
+
+
+@pytest.fixture(autouse=True)
+def _scripted_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def plate_reader(device: str, detail: str) -> AsyncIterator[PlateReader]:
+        with ThreadPoolExecutor(2) as workers:
+            yield PlateReader(BrightRectangle(), Brightness(), workers)
+
+    monkeypatch.setattr("lpr.cli.read._plate_reader", plate_reader)
+
+
+def picture(brightness: int | None = SURE, *, left: int = 40) -> Image:
+    image = np.full((240, 320, 3), 40, np.uint8)
+    if brightness is not None:
+        image[100:130, left : left + 120] = brightness
+    return image
+
+
+def write(path: Path, image: Image) -> Path:
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Four seconds at 10 a second: nothing, a plate that crosses the picture from 1 s to 3 s, nothing."""
+    path = tmp_path / "gate.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for number in range(40):
+        writer.write(picture(SURE if 10 <= number < 30 else None, left=10 + 8 * (number - 10)))
+    writer.release()
+    return path
+
+
+def test_a_photograph_gives_a_line_a_plate(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "a.png", picture())
+    answer = run("read", "a.png")
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == "a.png  51K-123.45     1.00  120 x 30 at 40, 100\n"
+
+
+def test_json_lines_have_the_form_that_scores_are_made_of(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "a.png", picture())
+    write(tmp_path / "b.png", picture(None))
+    first, second = map(json.loads, run("read", "a.png", "b.png", "--json").out.splitlines())
+    (plate,) = first["plates"]
+    assert (first["image"], plate["box"], plate["text"]) == ("a.png", [40.0, 100.0, 120.0, 30.0], TEXT)
+    assert 0.99 < plate["confidence"] <= 1.0
+    assert plate["sure"] is True
+    assert second == {"image": "b.png", "plates": []}
+
+
+def test_a_folder_is_read_in_natural_order(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in (10, 9, 1):
+        write(folder / f"{number}.jpg", picture(None))
+    answer = run("read", "photos")
+    assert [line.split()[0] for line in answer.out.splitlines()] == ["photos/1.jpg", "photos/9.jpg", "photos/10.jpg"]
+
+
+def test_one_broken_file_among_many_is_named_and_the_others_are_read(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "a.png", picture())
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    (tmp_path / "c.png").write_bytes(b"")
+    (tmp_path / "d.mp4").write_bytes(b"no clip")
+    write(tmp_path / "e.png", picture())
+    answer = run("read", "a.png", "b.png", "c.png", "d.mp4", "gone.png", "e.png")
+    assert answer.code == 1
+    assert [line.split()[0] for line in answer.out.splitlines()] == ["a.png", "e.png"]
+    for name in ("b.png", "c.png", "d.mp4", "gone.png"):
+        assert any(line.startswith("error: ") and name in line for line in answer.err.splitlines()), name
+    assert "Traceback" not in answer.err
+
+
+def test_a_broken_file_has_its_json_line_too(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    answer = run("read", "b.png", "--json")
+    line = json.loads(answer.out)
+    assert (answer.code, line["image"], line["plates"]) == (1, "b.png", [])
+    assert line["error"]
+
+
+def test_a_network_that_fails_is_not_taken_for_a_broken_file(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "a.png", picture(BROKEN))
+    answer = run("read", "a.png")
+    assert (answer.code, answer.err) == (1, "error: the device hangs\nhint: try another one\n")
+
+
+def test_unsure_plates_are_marked_and_may_be_left_out(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "a.png", picture(UNSURE))
+    assert run("read", "a.png").out.endswith("(unsure)\n")
+    assert run("read", "a.png", "--min-confidence", "0.9").out == "a.png  no plate\n"
+
+
+def test_a_clip_gives_a_line_a_passage_with_its_time(run: Run, clip: Path) -> None:
+    (line,) = map(json.loads, run("read", clip, "--json", "--fps", "10").out.splitlines())
+    (plate,) = line["plates"]
+    assert (line["image"], plate["text"], plate["sure"]) == (str(clip), TEXT, True)
+    assert line["at"] == pytest.approx(1.0, abs=0.15)
+    assert line["until"] == pytest.approx(2.9, abs=0.15)
+    assert run("read", "gate.avi").out.startswith("gate.avi  00:01.0")
+
+
+def test_every_frame_gives_a_line_a_frame_that_shows_a_plate(run: Run, clip: Path) -> None:
+    lines = [json.loads(line) for line in run("read", clip, "--json", "--fps", "10", "--every-frame").out.splitlines()]
+    assert len(lines) == 20
+    assert [line["at"] for line in lines] == pytest.approx([1 + number / 10 for number in range(20)], abs=0.05)
+
+
+def test_save_writes_the_pictures_with_plates_drawn_and_spares_the_originals(
+    run: Run, tmp_path: Path, clip: Path
+) -> None:
+    original = write(tmp_path / "a.jpg", picture()).read_bytes()
+    assert run("read", "a.jpg", clip, "--save", ".").code == 0
+    assert (tmp_path / "a.jpg").read_bytes() == original
+    drawn = cv2.imread(str(tmp_path / "a.plates.jpg"))
+    assert drawn is not None
+    green = (drawn[:, :, 1].astype(int) - drawn[:, :, 2]) > 60
+    assert green.sum() > 500
+    assert [path.name for path in tmp_path.glob("gate-*.jpg")] == [f"gate-0001.00s-{TEXT}.plates.jpg"]
+
+
+def test_two_pictures_of_one_name_are_both_saved(run: Run, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "a.png", picture())
+    run("read", "one", "two", "--save", "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a-2.plates.jpg", "a.plates.jpg"]
+
+
+def test_a_folder_that_cannot_be_written_is_a_wrong_argument(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    write(tmp_path / "a.png", picture())
+    answer = run("read", "a.png", "--save", "file/out")
+    assert (answer.code, "--save" in answer.err) == (2, True)
+
+
+def test_vietnamese_file_names_come_through(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "Cổng chính.png").write_bytes(cv2.imencode(".png", picture())[1].tobytes())
+    assert json.loads(run("read", "Cổng chính.png", "--json").out)["image"] == "Cổng chính.png"

@@ -1,0 +1,213 @@
+"""The log: readable, machine-readable, whole in any locale, and without secrets."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lpr.domain.errors import ConfigError
+from lpr.domain.secrets import mask_secrets
+from lpr.logging import configure, get_logger, is_kept, quiet
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root, hook = logging.getLogger(), threading.excepthook
+    handlers, level = list(root.handlers), root.level
+    yield
+    for handler in [each for each in root.handlers if each not in handlers]:
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(level)
+    threading.excepthook = hook
+    logging.captureWarnings(False)
+
+
+def logged(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_json_with_time_level_and_logger_first() -> None:
+    stream = io.StringIO()
+    configure(format="json", stream=stream)
+    get_logger("lpr.capture").info("camera lost", camera="Cổng chính", seconds=4.5)
+    (line,) = logged(stream)
+    assert list(line)[:4] == ["time", "level", "logger", "event"]
+    assert line["time"].endswith("Z")
+    assert len(line["time"]) == len("2026-11-23T01:02:03.456Z")
+    assert (line["event"], line["camera"], line["seconds"]) == ("camera lost", "Cổng chính", 4.5)
+    assert "Cổng chính" in stream.getvalue()
+
+
+def test_off_a_terminal_auto_means_json_and_console_is_for_people() -> None:
+    stream = io.StringIO()
+    configure(format="auto", stream=stream)
+    get_logger("x").info("one")
+    assert logged(stream)[0]["event"] == "one"
+    stream = io.StringIO()
+    configure(format="console", stream=stream)
+    get_logger("x").info("two", camera="Cổng")
+    assert "two" in stream.getvalue()
+    assert not stream.getvalue().startswith("{")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_the_level_holds_for_our_own_lines_and_those_of_libraries() -> None:
+    stream = io.StringIO()
+    configure(level="warning", format="json", stream=stream)
+    get_logger("x").info("no")
+    logging.getLogger("aiohttp.server").info("no")
+    logging.getLogger("aiohttp.server").warning("yes %s", 1)
+    get_logger("x").warning("yes")
+    assert [line["event"] for line in logged(stream)] == ["yes 1", "yes"]
+
+
+def test_chatty_libraries_speak_at_debug_only() -> None:
+    stream = io.StringIO()
+    configure(level="info", format="json", stream=stream)
+    logging.getLogger("aiohttp.access").info("GET /")
+    assert logged(stream) == []
+    configure(level="debug", format="json", stream=stream)
+    logging.getLogger("aiohttp.access").info("GET /")
+    assert len(logged(stream)) == 1
+
+
+@pytest.mark.parametrize("format_", ["json", "console"])
+def test_no_secret_is_logged_however_deep_it_lies(format_: str) -> None:
+    stream = io.StringIO()
+    configure(level="debug", format=format_, stream=stream, secrets=["t0psecret", "c@m3ra"])
+    log = get_logger("x")
+    log.info("refused t0psecret", where={"list": ["rtsp://u:pw123456@h/x", ("c@m3ra",)], "token": "whatever"})
+    logging.getLogger("engineio.test").info("packet %s", '40/ai,{"token":"unknown1","agentId":"gate"}')
+    try:
+        raise ValueError("cannot open rtsp://admin:p/w#d@10.0.0.1:554/live")
+    except ValueError:
+        log.exception("failed")
+    text = stream.getvalue()
+    for secret in ("t0psecret", "c@m3ra", "pw123456", "whatever", "unknown1", "p/w#d"):
+        assert secret not in text
+    assert "agentId" in text
+    assert "admin:***@10.0.0.1:554/live" in text
+    assert "ValueError" in text
+
+
+def test_short_secrets_do_not_blot_out_the_log() -> None:
+    stream = io.StringIO()
+    configure(format="json", stream=stream, secrets=["a"])
+    get_logger("x").info("camera started")
+    assert logged(stream)[0]["event"] == "camera started"
+
+
+def test_a_message_of_several_lines_stays_one_json_line() -> None:
+    stream = io.StringIO()
+    configure(format="json", stream=stream)
+    get_logger("x").info("one\ntwo")
+    assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_the_file_gets_json_too_and_may_be_rotated(tmp_path: Path) -> None:
+    path = tmp_path / "agent.log"
+    configure(format="console", stream=io.StringIO(), file=path)
+    get_logger("x").info("Cổng 1")
+    path.rename(tmp_path / "agent.log.1")
+    get_logger("x").info("Cổng 2")
+    assert json.loads((tmp_path / "agent.log.1").read_text("utf-8"))["event"] == "Cổng 1"
+    assert json.loads(path.read_text("utf-8"))["event"] == "Cổng 2"
+
+
+def test_a_file_that_cannot_be_opened_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"log\.file: .*cannot be opened"):
+        configure(file=tmp_path / "nowhere" / "agent.log", stream=io.StringIO())
+
+
+def test_configuring_again_replaces_what_was_there() -> None:
+    first, second = io.StringIO(), io.StringIO()
+    configure(format="json", stream=first)
+    configure(format="json", stream=second)
+    get_logger("x").info("once")
+    assert (len(logged(first)), len(logged(second))) == (0, 1)
+
+
+def test_a_thread_that_dies_is_logged() -> None:
+    stream = io.StringIO()
+    configure(format="json", stream=stream)
+    thread = threading.Thread(target=lambda: 1 / 0, name="camera CAM_001")
+    thread.start()
+    thread.join()
+    (line,) = logged(stream)
+    assert (line["event"], line["thread"], line["level"]) == ("a thread died", "camera CAM_001", "critical")
+    assert "ZeroDivisionError" in line["exception"]
+
+
+def test_warnings_go_into_the_log() -> None:
+    stream = io.StringIO()
+    configure(format="json", stream=stream)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(True)
+        warnings.warn("old way", stacklevel=1)
+    assert "old way" in logged(stream)[0]["event"]
+
+
+def test_a_command_that_answers_a_person_keeps_no_log(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet()
+    get_logger("x").warning("not shown")
+    assert not is_kept()
+    configure(format="json", stream=io.StringIO())
+    assert is_kept()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("locale", ["C", "en_US.ISO-8859-1"])
+def test_vietnamese_text_comes_through_whole_in_any_locale(locale: str) -> None:
+    # Written in ASCII: Python itself cannot read anything else from the command line in these locales.
+    program = "from lpr.logging import *; configure(format='json'); get_logger('x').info('C\\u1ed5ng ch\\u00ednh')"
+    environ = {**os.environ, "LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environ |= {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, timeout=30)
+    assert "Cổng chính" in done.stderr.decode("utf-8")
+
+
+def test_a_journal_line_begins_with_its_priority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "journal").open("w+", encoding="utf-8") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        configure(format="auto", stream=stream)
+        get_logger("x").error("bad")
+        get_logger("x").info("good")
+        stream.seek(0)
+        first, second = stream.read().splitlines()
+    assert first.startswith("<3>{")
+    assert second.startswith("<6>{")
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("rtsp://u:p@h/x", "rtsp://u:***@h/x"),
+        ("rtsp://u:p@ss/w#d@h/x", "rtsp://u:***@h/x"),
+        ("open rtsp://u:p@h/x: refused", "open rtsp://u:***@h/x: refused"),
+        ("http://h/cgi?user=a&password=b&channel=1", "http://h/cgi?user=a&password=***&channel=1"),
+        ("rtsp://h/user=a_password=b_channel=1", "rtsp://h/user=a_password=***"),
+        ('{"token": "abc", "n": 1}', '{"token": "***", "n": 1}'),
+        ("{'token': 'abc', 'n': 1}", "{'token': '***', 'n': 1}"),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
+        ("refused the token: check token_file", "refused the token: check token_file"),
+        ("http://localhost:3001/ai", "http://localhost:3001/ai"),
+        ("ratio 4:3 @ 25 fps", "ratio 4:3 @ 25 fps"),
+    ],
+)
+def test_what_looks_like_a_secret_is_hidden_and_nothing_else(text: str, masked: str) -> None:
+    assert mask_secrets(text) == masked
+    assert mask_secrets(masked) == masked
