@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+
+from lpr.domain.errors import WebError
+from lpr.domain.events import CameraState, QueueStatus
+from lpr.domain.geometry import Box, Quad
+from lpr.imaging import decode_image
+from lpr.metrics import Metrics, Stage
+from lpr.testing.status import FakeStatusSource
+from lpr.web import draw
+from lpr.web.server import create_app, serve
+from lpr.web.source import DeliveryState, LinkView, SeenPlate
+
+Client = Any
+
+
+async def read_json(http: Client, address: str, *, status: int = 200) -> Any:
+    async with http.get(address) as answer:
+        assert answer.status == status
+        assert answer.content_type == "application/json"
+        return await answer.json()
+
+
+async def test_the_page_and_all_that_it_names_come_from_here(http: Client) -> None:
+    async with http.get("/") as answer:
+        assert answer.content_type == "text/html"
+        page = await answer.text()
+    named = re.findall(r'(?:href|src)="([^"#][^"]*)"', page)
+    assert {"/static/page.js", "/static/page.css", "/static/icon.svg"} <= set(named)
+    for address in {*named, "/static/labels.en.js"}:
+        async with http.get(address) as answer:
+            assert answer.status == 200, address
+            assert "//" not in address
+    async with http.get("/static/page.css") as answer:
+        assert "url(" not in await answer.text()
+
+
+async def test_files_are_answered_with_304_when_they_are_known(http: Client) -> None:
+    async with http.get("/static/page.js") as answer:
+        tag = answer.headers["ETag"]
+    async with http.get("/static/page.js", headers={"If-None-Match": tag}) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["..%2fserver.py", "server.py", "%2e%2e/%2e%2e/metrics.py", "page.js%00"])
+async def test_nothing_but_the_pages_own_files_is_given_out(http: Client, name: str) -> None:
+    async with http.get(f"/static/{name}") as answer:
+        assert answer.status == 404
+
+
+async def test_status_tells_cameras_link_queue_and_times(
+    http: Client, source: FakeStatusSource, metrics: Metrics
+) -> None:
+    source.add_camera("CAM_001", name="Camera Gate 1")
+    source.change(queue=QueueStatus(pending=3, bytes=300_000, oldest_age_s=12.34, dead_letters=0))
+    metrics.stage(Stage.DETECT, 7.25)
+    status = await read_json(http, "/api/status")
+    assert status["agentId"] == "gate-nuc-01"
+    (camera,) = status["cameras"]
+    assert (camera["id"], camera["gateName"], camera["state"]) == ("CAM_001", "Cổng chính", "running")
+    assert status["link"]["up"] is True
+    assert status["queue"] == {"pending": 3, "bytes": 300_000, "oldestAgeSeconds": 12.3, "deadLetters": 0}
+    assert status["stages"] == {"detect": 7.25}
+    assert status["problems"] == []
+
+
+async def test_numbers_that_json_does_not_have_become_zero(http: Client, source: FakeStatusSource) -> None:
+    source.change(cpu_percent=float("nan"), uptime_s=float("inf"))
+    status = await read_json(http, "/api/status")
+    assert (status["cpuPercent"], status["uptimeSeconds"]) == (0.0, 0.0)
+
+
+async def test_passages_come_newest_first_and_bounded(http: Client, source: FakeStatusSource) -> None:
+    for number in range(60):
+        source.add_passage(f"passage-{number}", f"29A-{number:03}.45", delivery=DeliveryState.WAITING)
+    listed = await read_json(http, "/api/passages")
+    assert len(listed) == 40
+    assert (listed[0]["id"], listed[0]["plate"], listed[0]["delivery"]) == ("passage-59", "29A-059.45", "waiting")
+    assert len(await read_json(http, "/api/passages?limit=2")) == 2
+    assert len(await read_json(http, "/api/passages?limit=0")) == 1
+    assert len(await read_json(http, "/api/passages?limit=999999")) == 60
+    for nonsense in ("all", "-1", "9" * 5000, "²"):
+        await read_json(http, f"/api/passages?limit={nonsense}", status=400)
+
+
+async def test_a_passages_crop_is_given_and_a_forgotten_one_is_404(http: Client, source: FakeStatusSource) -> None:
+    source.add_passage("passage-1", "59-X1 123.45", rows=2)
+    async with http.get("/passages/passage-1.jpg") as answer:
+        assert answer.content_type == "image/jpeg"
+        assert await answer.read() == source.crops["passage-1"]
+    async with http.get("/passages/passage-9.jpg") as answer:
+        assert answer.status == 404
+
+
+# Pictures of cameras
+
+
+async def test_a_cameras_picture_is_scaled_and_drawn_upon_and_the_frame_is_not(
+    http: Client, source: FakeStatusSource
+) -> None:
+    source.add_camera("CAM_001", region=((0.0, 0.5), (1.0, 0.5), (1.0, 1.0), (0.0, 1.0)))
+    frame = source.pictures["CAM_001"].frame.image
+    before = frame.copy()
+    async with http.get("/cameras/CAM_001.jpg?width=400") as answer:
+        assert answer.content_type == "image/jpeg"
+        assert answer.headers["Cache-Control"] == "no-store"
+        shown = decode_image(await answer.read())
+    assert shown.shape == (270, 480, 3)
+    assert np.array_equal(frame, before)
+    outside, original = shown[20, 240].astype(int), before[53, 640].astype(int)
+    assert np.abs(outside - original // 2).max() < 8, "what lies outside the region is dimmed"
+    edge = shown[round(460 * 480 / 1280), round(640 * 480 / 1280)].astype(int)
+    assert edge[1] > edge[0] + 40, "the plate has a green frame"
+
+
+@pytest.mark.parametrize(("asked", "width"), [("", 960), ("?width=1", 480), ("?width=961", 1280), ("?width=x", 960)])
+async def test_pictures_come_in_few_widths_and_never_larger_than_the_frame(
+    http: Client, source: FakeStatusSource, asked: str, width: int
+) -> None:
+    source.add_camera("CAM_001")
+    async with http.get(f"/cameras/CAM_001.jpg{asked}") as answer:
+        assert decode_image(await answer.read()).shape[1] == width
+
+
+async def test_a_camera_without_a_picture_or_without_existence_is_404(http: Client, source: FakeStatusSource) -> None:
+    source.add_camera("CAM_001", seconds_ago=None, state=CameraState.CONNECTING)
+    for camera_id in ("CAM_001", "CAM_999", "%3Cscript%3E", "a%2Fb"):
+        async with http.get(f"/cameras/{camera_id}.jpg") as answer:
+            assert answer.status == 404
+            assert answer.content_type == "text/plain"
+
+
+async def test_an_id_with_unusual_letters_is_found(http: Client, source: FakeStatusSource) -> None:
+    source.add_camera("Cổng/1 #?")
+    async with http.get("/cameras/C%E1%BB%95ng%2F1%20%23%3F.jpg") as answer:
+        assert answer.status == 200
+
+
+async def test_many_who_look_at_one_frame_cost_one_drawing(
+    http: Client, source: FakeStatusSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    real = draw.draw_jpeg
+
+    def counted(picture: Any, width: int) -> bytes:
+        drawn.append(width)
+        return real(picture, width)
+
+    monkeypatch.setattr(draw, "draw_jpeg", counted)
+    source.add_camera("CAM_001")
+
+    async def look() -> bytes:
+        async with http.get("/cameras/CAM_001.jpg?width=900") as answer:
+            return bytes(await answer.read())
+
+    pictures = await asyncio.gather(*(look() for _ in range(6)))
+    assert len(set(pictures)) == 1
+    assert drawn == [960]
+    source.pictures["CAM_001"] = replace(
+        source.pictures["CAM_001"], frame=replace(source.pictures["CAM_001"].frame, number=1)
+    )
+    await look()
+    assert drawn == [960, 960]
+
+
+@pytest.mark.parametrize("at", [(0.0, 0.0), (1200.0, 700.0), (-400.0, -300.0), (5000.0, 5000.0)])
+def test_a_plate_at_or_beyond_the_edge_is_drawn_without_complaint(source: FakeStatusSource, at: Any) -> None:
+    source.add_camera("CAM_001")
+    plate = SeenPlate(Quad.of_box(Box(*at, 200.0, 60.0)), "29-MĐ1 234.56", 0.9)
+    picture = replace(source.pictures["CAM_001"], plates=(plate,))
+    assert decode_image(draw.draw_jpeg(picture, 960)).shape == (540, 960, 3)
+
+
+# Health and metrics
+
+
+async def test_healthz_is_200_when_all_is_well_and_503_with_reasons_when_not(
+    http: Client, source: FakeStatusSource
+) -> None:
+    source.add_camera("CAM_001")
+    assert await read_json(http, "/healthz") == {"status": "ok", "reasons": []}
+    source.add_camera("CAM_002", name="Cổng phụ", state=CameraState.LOST, detail="no answer from 192.168.1.102")
+    source.change(link=LinkView(up=False, words="no answer from api.example.vn"))
+    health = await read_json(http, "/healthz", status=503)
+    assert health["status"] == "failing"
+    assert health["reasons"] == [
+        {
+            "code": "camera_lost",
+            "subject": "CAM_002",
+            "message": "Cổng phụ is lost: no answer from 192.168.1.102.",
+        },
+        {"code": "link_down", "subject": "back-end", "message": "Back-end: no answer from api.example.vn."},
+    ]
+
+
+async def test_metrics_are_prometheus_text(http: Client, metrics: Metrics) -> None:
+    metrics.frames_captured("CAM_001")
+    async with http.get("/metrics") as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        assert 'lpr_frames_captured_total{camera="CAM_001"} 1.0' in await answer.text()
+
+
+# Who may look, opening and closing
+
+
+async def test_a_foreign_name_that_points_here_is_not_answered(http: Client) -> None:
+    for host in ("evil.example", "evil.example:8090", "127.0.0.1.evil.example", "192.168.1.5:8090"):
+        async with http.get("/api/status", headers={"Host": host}) as answer:
+            assert answer.status == 421
+    for host in ("localhost:8090", "127.0.0.1", "[::1]:8090"):
+        async with http.get("/api/status", headers={"Host": host}) as answer:
+            assert answer.status == 200
+
+
+async def test_served_to_the_network_any_name_is_answered(source: FakeStatusSource, metrics: Metrics) -> None:
+    from aiohttp.test_utils import TestClient, TestServer
+
+    async with (
+        TestClient(TestServer(create_app(source, metrics))) as http,
+        http.get("/api/status", headers={"Host": "gate.lan"}) as answer,
+    ):
+        assert answer.status == 200
+
+
+async def test_every_answer_forbids_what_the_page_does_not_need(http: Client) -> None:
+    for address in ("/", "/api/status", "/metrics", "/nowhere"):
+        async with http.get(address) as answer:
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_nothing_can_be_changed_here(http: Client) -> None:
+    for address in ("/", "/api/status", "/cameras/CAM_001.jpg"):
+        async with http.post(address) as answer:
+            assert answer.status == 405
+
+
+async def test_a_port_in_use_is_said_in_words_with_a_remedy(source: FakeStatusSource, metrics: Metrics) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(WebError, match=rf"127\.0\.0\.1:{port}") as caught:
+            async with serve(source, metrics, port=port):
+                pass
+    assert "web.port" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+async def test_an_address_that_is_not_ours_is_said_in_words(
+    source: FakeStatusSource, metrics: Metrics, host: str
+) -> None:
+    with pytest.raises(WebError, match=host):
+        async with serve(source, metrics, host=host, port=0):
+            pass
+
+
+async def test_closing_does_not_wait_for_those_who_look(source: FakeStatusSource, metrics: Metrics) -> None:
+    loop = asyncio.get_running_loop()
+    async with aiohttp.ClientSession() as session:
+        async with serve(source, metrics, port=0) as page:
+            assert page.url == f"http://127.0.0.1:{page.port}/"
+            async with session.get(page.url) as answer:
+                assert answer.status == 200
+            began = loop.time()
+        assert loop.time() - began < 1.0
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(page.url)
