@@ -32,15 +32,16 @@ class MemoryShelf:
     def counters(self) -> Counters:
         """Everything counted anew."""
         rows = [place.summary for place in self._places.values()]
-        return replace(
-            self._kept,
+        return Counters(
+            last_sequence=max([self._kept.last_sequence, *(row.sequence or 0 for row in rows)]),
+            last_position=max([self._kept.last_position, *self._places]),
             used_bytes=sum(row.size_bytes for row in rows),
             waiting=sum(row.state is State.WAITING for row in rows),
             dead=sum(row.state is State.DEAD for row in rows),
         )
 
     def save_counters(self, counters: Counters) -> None:
-        """Remember the last sequence and position."""
+        """Note the last sequence and position."""
         self._kept = replace(counters)
 
     def insert(self, position: int, row: Row) -> Summary:
@@ -222,7 +223,7 @@ class MemoryOutbox:
 
     def _finish(self, tickets: Sequence[Ticket]) -> None:
         """Keep the counters, and tell the listeners; the queue's own errors are events that came to wait as well."""
-        self._shelf.save_counters(self._queue.counters)
+        self._queue.save()
         troubles = self._queue.take_troubles()
         for ticket in [*tickets, *(ticket for _, ticket in troubles)]:
             for on_recorded in self._on_recorded:

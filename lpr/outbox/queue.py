@@ -84,7 +84,7 @@ class Shelf(Protocol):
         ...
 
     def save_counters(self, counters: Counters) -> None:
-        """Remember the last sequence and position for good."""
+        """Note the last sequence and position, for when no row shows them any longer."""
         ...
 
     def insert(self, position: int, row: Row) -> Summary:
@@ -157,6 +157,9 @@ class Queue:
         self._near_full = False
         self._disk_low = False
         self._owed: list[ErrorRaised] = []
+        self._noted_position = -1
+        """Rows up to here may go: a note says what they show."""
+        self._unsaved = False
 
     # ----------------------------------------------------------------------------------------------------------------
     # What callers ask for
@@ -287,6 +290,17 @@ class Queue:
             self.counters.waiting -= 1
             self.counters.dead += 1
 
+    def save(self) -> None:
+        """Have the shelf note the last sequence and position; called at the end of every transaction.
+
+        The newest row shows them as well as the note does, so that the note is only brought up to date when that row
+        goes: recording alone writes one page less.
+        """
+        if self._unsaved:
+            self.shelf.save_counters(self.counters)
+            self._noted_position = self.counters.last_position
+            self._unsaved = False
+
     def snapshot(self) -> Snapshot:
         """What `restore` needs where the transaction that is about to begin fails."""
         return Snapshot(replace(self.counters), self._near_full, self._disk_low, len(self._troubles))
@@ -297,6 +311,7 @@ class Queue:
         self._near_full, self._disk_low = snapshot.near_full, snapshot.disk_low
         del self._troubles[snapshot.troubles :]
         self._owed.clear()
+        self._noted_position, self._unsaved = -1, False
 
     # ----------------------------------------------------------------------------------------------------------------
     # Room
@@ -391,6 +406,7 @@ class Queue:
         self.counters.used_bytes -= sum(row.size_bytes for row in rows)
         self.counters.waiting -= sum(row.state is State.WAITING for row in rows)
         self.counters.dead -= sum(row.state is State.DEAD for row in rows)
+        self._unsaved = self._unsaved or any(row.position > self._noted_position for row in rows)
 
     def _in_state(self, event_ids: Collection[str], state: State) -> list[Summary]:
         found = [row for row in self.shelf.find(event_ids) if row.state is state]

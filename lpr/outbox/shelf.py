@@ -64,7 +64,7 @@ class SqliteShelf:
         )
 
     def save_counters(self, counters: Counters) -> None:
-        """Remember the last sequence and position."""
+        """Note the last sequence and position."""
         self.take_note("last_sequence", str(counters.last_sequence))
         self.take_note("last_position", str(counters.last_position))
 

@@ -123,7 +123,6 @@ class SqliteOutbox:
         self._next_expiry_s = 0.0
         self._data_version = _data_version(shelf)
         self._revision = shelf.revision()
-        self._saved = replace(queue.counters)
         self._writer = threading.Thread(target=self._write_until_closed, name="outbox-writer", daemon=True)
 
     # ----------------------------------------------------------------------------------------------------------------
@@ -447,16 +446,9 @@ class SqliteOutbox:
                     outcomes.append(job.run(self._queue))
                 except LprError as error:
                     outcomes.append(error)
-            self._save_counters()
+            self._side.reserve(self._queue.counters.last_sequence)
+            self._queue.save()
         return outcomes, revived, version
-
-    def _save_counters(self) -> None:
-        counters = self._queue.counters
-        self._side.reserve(counters.last_sequence)
-        saved = (self._saved.last_sequence, self._saved.last_position)
-        if (counters.last_sequence, counters.last_position) != saved:
-            self._shelf.save_counters(counters)
-            self._saved = replace(counters)
 
     def _notice_others(self) -> list[Ticket]:
         """Another process (`lpr-agent queue`) has written: count anew, and see what it has put back or added."""
@@ -509,7 +501,6 @@ class SqliteOutbox:
     def _take_back(self, snapshot: Snapshot) -> None:
         self._queue.restore(snapshot)
         self._shelf.forget_what_is_gone()
-        self._saved = replace(self._saved, last_sequence=-1)
 
     def _note_failure(self, error: sqlite3.Error | OSError) -> OutboxError:
         """Remember that the disk takes nothing; at first, say so."""

@@ -270,7 +270,7 @@ class QueueFile:
             )
             queue = Queue(self._shelf, maker, OutboxLimits())
             yield queue
-            self._shelf.save_counters(queue.counters)
+            queue.save()
 
 
 @contextmanager

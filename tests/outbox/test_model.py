@@ -127,13 +127,17 @@ class OutboxesAgree(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 60.0, 400.0]))
     def pass_time(self, seconds: float) -> None:
         self.run(self.clock.advance(seconds))
-        # The one looks at age with every record, the other once a minute of its own: ask both now.
-        for outbox in self.outboxes:
-            self.run(look_at_age(outbox))
+        self.look_at_age()
 
     @rule(seconds=st.sampled_from([-3600.0, 3600.0]))
     def jump(self, seconds: float) -> None:
         self.clock.jump_wall(seconds)
+        self.look_at_age()
+
+    def look_at_age(self) -> None:
+        """The one looks at age with every record, the other once a minute of its own: ask both now."""
+        for outbox in self.outboxes:
+            self.run(look_at_age(outbox))
 
     @invariant()
     def both_show_the_same(self) -> None:
