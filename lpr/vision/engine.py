@@ -91,7 +91,8 @@ class Network:
         self.name = name
         self.info = info
         """rt_info as text: alphabet, thresholds, sizes, version, as the export wrote them."""
-        self.devices: tuple[str, ...] = tuple(compiled.get_property("EXECUTION_DEVICES"))
+        running = compiled.get_property("EXECUTION_DEVICES")
+        self.devices: tuple[str, ...] = tuple(str(device).strip("()") for device in running)
         """Where it really runs: `CPU`, `GPU.0`, ...; under AUTO, too."""
         _, height, width, _ = compiled.input(0).shape
         self.size = (int(width), int(height))
