@@ -122,6 +122,15 @@ def camera(source: str = "rtsp://127.0.0.1/live", *, camera_id: str = "CAM_001",
     return CameraSettings(camera_id=camera_id, source=source, fps=fps, limits=QUICK)
 
 
+async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    """Wait for what no event tells: another thread's doing."""
+    async with asyncio.timeout(within_s):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
 async def drain(reader: CameraReader) -> int:
     """Take frames until there are no more; how many there were."""
     return len([frame async for frame in reader.frames()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -11,13 +12,15 @@ from hypothesis import strategies as st
 from lpr.capture.timing import FpsLimiter, LagMeter, RateMeter, RisingTime
 
 
-@pytest.mark.parametrize(("camera_fps", "fps", "expected"), [(25, 8, 80), (30, 8, 80), (25, 25, 250), (25, 60, 250), (2, 8, 20)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("camera_fps", "fps", "expected"), [(25, 8, 80), (30, 8, 80), (25, 25, 250), (25, 60, 250), (2, 8, 20)]
+)
 def test_the_limiter_takes_its_share_evenly(camera_fps: int, fps: float, expected: int) -> None:
     limiter = FpsLimiter(fps)
     times = [number / camera_fps for number in range(camera_fps * 10)]
     taken = [time_s for time_s in times if limiter.due(time_s)]
     assert abs(len(taken) - expected) <= 1
-    gaps = [later - earlier for earlier, later in zip(taken, taken[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(taken)]
     assert max(gaps) <= max(1 / fps, 1 / camera_fps) + 1 / camera_fps + 1e-6
 
 

@@ -1,9 +1,10 @@
 """A real RTSP camera for the tests: H.264 over gst-rtsp-server, run by the system's Python as a process of its own.
 
-It needs Debian's `gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly` (the payloader
-and the encoder are in the last two) and nothing else, least of all this project: it is started under /usr/bin/python3.
+It needs Debian's `gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly` (the
+payloader and the encoder are in the last two) and nothing else, least of all this project: it is started under
+/usr/bin/python3.
 
-Prints `ready PORT` when it listens. Obeys lines on its standard input:
+Writes `ready PORT` when it listens. Obeys lines on its standard input:
 
     size W H     the stream changes its resolution, as a camera does whose settings are changed
     pause        no more pictures, the connection stays
@@ -151,7 +152,8 @@ def main() -> None:
         sys.exit(f"port {options.port} is taken")
     loop = GLib.MainLoop()
     threading.Thread(target=obey, args=(cameras, loop), daemon=True).start()
-    print(f"ready {server.get_bound_port()}", flush=True)
+    sys.stdout.write(f"ready {server.get_bound_port()}\n")
+    sys.stdout.flush()
     loop.run()
 
 

@@ -16,8 +16,8 @@ class FaultyLine:
     """Forwards `port` to `target_port` on loopback until told otherwise.
 
     `hold`: nothing passes any more, connections stay. `cut`: all connections are closed. `blackhole`: held, and new
-    connections are taken and never answered. `refuse`: cut, and nobody listens. `garbage`: what the camera sends is
-    replaced by noise. `restore`: all is well for what comes from now on.
+    connections are taken and never answered; `mute`: the same, cut first. `refuse`: cut, and nobody listens. `garbage`:
+    what the camera sends is replaced by noise. `restore`: all is well for what comes from now on.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -41,6 +41,11 @@ class FaultyLine:
     def blackhole(self) -> None:
         """Let nothing pass; take connections and stay mute."""
         self._mode = "blackhole"
+
+    def mute(self) -> None:
+        """Close all connections; take new ones and stay mute."""
+        self.blackhole()
+        self.cut()
 
     def garbage(self) -> None:
         """Replace what the camera sends by noise."""
