@@ -133,6 +133,20 @@ async def test_an_inference_that_does_not_end_is_an_error_in_bounded_time() -> N
             hold.set()
 
 
+async def test_a_queue_that_has_failed_is_replaced_and_the_next_inference_runs(network: Network) -> None:
+    class FailedQueue:
+        def start_async(self, inputs: object, job: object) -> None:
+            raise RuntimeError("device lost")
+
+        def wait_all(self) -> None:
+            raise RuntimeError("device lost")
+
+    network._queue = FailedQueue()
+    with pytest.raises(VisionError, match="device lost"):
+        await network.infer(GREY, shapes)
+    assert await network.infer(GREY, shapes)
+
+
 async def test_a_second_start_loads_from_the_cache_and_computes_the_same(tmp_path: Path) -> None:
     answers = []
     for _ in range(2):
