@@ -30,7 +30,7 @@ from lpr.domain.commands import CameraSelection
 from lpr.domain.errors import CaptureError, ConfigError, LprError, OutboxError, VisionError, WebError
 from lpr.domain.events import CameraState, ErrorCode, Jpeg, ProcessingStatus, Severity
 from lpr.imaging import encode_jpeg_within
-from lpr.link.base import LinkSettings, LinkState
+from lpr.link.base import DeliveryLimits, LinkSettings, LinkState
 from lpr.link.commands import CommandInbox
 from lpr.link.files import EpochFile, SeenCommands
 from lpr.link.relay import Delivered, Rejection, Relay
@@ -494,6 +494,7 @@ def link_settings(config: AgentConfig, *, boot_id: str) -> LinkSettings:
         boot_id=boot_id,
         version=lpr.__version__,
         namespace=backend.namespace,
+        path=backend.path.strip("/"),
         token=token,
         ca_file=_path(backend.ca_file),
         client_cert_file=_path(backend.client_cert),
@@ -502,6 +503,7 @@ def link_settings(config: AgentConfig, *, boot_id: str) -> LinkSettings:
         payload=PayloadShape(backend.payload.value),
         strict_acks=backend.ack is AckRule.STRICT,
         max_message_bytes=backend.max_message_bytes,
+        limits=DeliveryLimits(window=backend.window),
     )
 
 
