@@ -37,7 +37,8 @@ GATE: Final = 16.0
 """Squared Mahalanobis distance (three degrees of freedom) beyond which nothing matches: one in a thousand."""
 CUT_JITTER: Final = 0.45
 """The same for a plate that is cut by the edge of the picture, and for its log size."""
-MIN_SIDE_PX: Final = 3.0
+STRIP: Final = 0.25
+"""The least share of a plate's side that a detector finds."""
 RATIO_GAIN: Final = 0.4
 RATIO_JITTER: Final = 0.25
 """Standard deviation of the logarithm of width by height between two frames of one plate."""
@@ -98,11 +99,23 @@ class Prediction:
     def within(self, bounds: Box) -> Prediction:
         """What of the expected plate can be seen: at the edge of the picture its box is cut, and its centre moves."""
         whole = self.box
-        left, top = max(whole.x, bounds.x), max(whole.y, bounds.y)
-        width, height = min(whole.right, bounds.right) - left, min(whole.bottom, bounds.bottom) - top
-        if width < MIN_SIDE_PX or height < MIN_SIDE_PX or (width >= whole.width and height >= whole.height):
+        if (
+            bounds.x <= whole.x
+            and bounds.y <= whole.y
+            and whole.right <= bounds.right
+            and whole.bottom <= bounds.bottom
+        ):
             return self
-        seen = Box(left, top, width, height)
+        outside = max(bounds.x - whole.right, bounds.y - whole.bottom, whole.x - bounds.right, whole.y - bounds.bottom)
+        if outside > self.size:
+            return self
+        # What is seen of it at all is a strip at the edge.
+        strip_x, strip_y = STRIP * whole.width, STRIP * whole.height
+        left = max(bounds.x, min(whole.x, bounds.right - strip_x))
+        top = max(bounds.y, min(whole.y, bounds.bottom - strip_y))
+        right = min(bounds.right, max(whole.right, bounds.x + strip_x))
+        bottom = min(bounds.bottom, max(whole.bottom, bounds.y + strip_y))
+        seen = Box(left, top, max(1.0, right - left), max(1.0, bottom - top))
         x, y = seen.centre
         return replace(self, x=x, y=y, log_size=math.log(plate_size(seen)), log_ratio=_log_ratio(seen))
 

@@ -42,7 +42,9 @@ class RepeatGuard:
         self.repeat_after_s = repeat_after_s
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """Plates remembered."""
         return len(self._seen)
 
     def verdict(self, text: str, action: Action | None, at: Instant) -> Verdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,12 +26,17 @@ EDGE_PX: Final = 2.0
 EDGE_SHARE: Final = 0.05
 """A box nearer to the edge than this share of its width may be cut there."""
 STEADY_RATIO: Final = 0.15
-"""Width by height may change by so much (natural logarithm) between two frames; more, and the plate is coming out from
-behind something."""
+STEADY_FRAMES: Final = 2
+"""Width by height may change by so much (natural logarithm) within so many frames; more, and the plate is coming out
+from behind something."""
 SHORT_NUMBER: Final = 4
-"""Plates with so few digits are issued no more; a five-digit plate cut at its end looks the same."""
+STEADY_FRAMES_SHORT: Final = 4
+"""Plates with so few digits are issued no more; a five-digit plate whose end is covered looks the same, so these must
+have kept their shape for longer."""
 INVALID_EXTRA_FRAMES: Final = 4
 """Outside the grammar there is mostly a part of a plate: wait for the rest of it, and `invalid_wait_s` at least."""
+LEAST_WEIGHT: Final = 0.01
+"""A frame that saw less than this saw nothing."""
 SETTLED_WEIGHT: Final = 0.8
 LAST_WORD_WEIGHT: Final = 0.3
 """Summed weights of frames: less, and a vote has been cast by frames that saw nothing."""
@@ -94,7 +100,8 @@ def _vote_weight(read: PlateRead, sharpness_reference: float) -> float:
     share = ONE_ROW_CHARACTER + read.rows_probability * (TWO_ROWS_CHARACTER - ONE_ROW_CHARACTER)
     size = min(1.0, max(0.15, share * read.box.height / FULL_CHARACTER_PX))
     sharp = min(1.0, max(0.3, read.sharpness / sharpness_reference)) if sharpness_reference > 0 else 1.0
-    return min(1.0, max(0.0, read.readable)) * size * sharp
+    weight = min(1.0, max(0.0, read.readable)) * size * sharp
+    return weight if weight >= LEAST_WEIGHT else 0.0
 
 
 def view_score(look: Look) -> float:
@@ -126,8 +133,8 @@ class Sighting:
         self.detection_sum = 0.0
         self._colours: dict[PlateColour, float] = {}
         self._look_pose: Pose | None = None
-        self._ratio: float | None = None
-        self._steady = False
+        self._ratios: deque[float] = deque(maxlen=STEADY_FRAMES_SHORT)
+        self._keeps_picture = True
         self.add(first)
 
     def add(self, look: Look) -> None:
@@ -155,11 +162,16 @@ class Sighting:
         self.voted += 1
         self.widest_px = max(self.widest_px, read.box.width)
         self._colours[read.colour] = self._colours.get(read.colour, 0.0) + look.weight
-        ratio = math.log(max(1.0, read.box.width) / max(1.0, read.box.height))
-        self._steady = self._ratio is not None and abs(ratio - self._ratio) <= STEADY_RATIO
-        self._ratio = ratio
+        self._ratios.append(math.log(max(1.0, read.box.width) / max(1.0, read.box.height)))
+
+    def _steady(self, frames: int) -> bool:
+        """Whether the plate's shape has not changed over the last `frames` frames that voted."""
+        recent = list(self._ratios)[-frames:]
+        return len(recent) == frames and max(recent) - min(recent) <= STEADY_RATIO
 
     def _keep_best(self, look: Look) -> None:
+        if not self._keeps_picture:
+            return
         view = View(look, view_score(look))
         if self.best is None or self._worth(view) > self._worth(self.best):
             self.best = view
@@ -174,6 +186,7 @@ class Sighting:
     def drop_picture(self) -> None:
         """Let go of the frame: the passage has been handed on and needs no other."""
         self.best = None
+        self._keeps_picture = False
 
     def absorb(self, other: Sighting) -> None:
         """What `other` showed was this plate too."""
@@ -191,7 +204,11 @@ class Sighting:
             self.way.extend(other.way)
         for colour, weight in other._colours.items():
             self._colours[colour] = self._colours.get(colour, 0.0) + weight
-        if other.best is not None and (self.best is None or self._worth(other.best) > self._worth(self.best)):
+        if (
+            self._keeps_picture
+            and other.best is not None
+            and (self.best is None or self._worth(other.best) > self._worth(self.best))
+        ):
             self.best = other.best
 
     def half_readable(self) -> bool:
@@ -218,14 +235,18 @@ class Sighting:
 
     def settled(self, settings: TrackingSettings) -> PlateText | None:
         """The voted text where the vote is settled while the plate is still in sight, else None."""
-        if self.voted < settings.min_frames or not self._steady or self.widest_px < settings.min_width_px:
+        if self.voted < settings.min_frames or self.widest_px < settings.min_width_px:
             return None
-        if self.vote.weight < SETTLED_WEIGHT:
+        if self.vote.weight < SETTLED_WEIGHT or not self._steady(min(STEADY_FRAMES, settings.min_frames)):
             return None
         text = self.vote.decision()
         if not text.valid and self.last_seen.seconds_since(self.first_seen) < settings.invalid_wait_s:
             return None
-        frames = settings.min_frames + (not text.valid) * INVALID_EXTRA_FRAMES + _short(text.text)
+        frames = settings.min_frames + (not text.valid) * INVALID_EXTRA_FRAMES
+        if _short(text.text):
+            frames = max(frames, STEADY_FRAMES_SHORT)
+            if not self._steady(STEADY_FRAMES_SHORT):
+                return None
         share, count = self.vote.agreement(text.text)
         if count < frames or share < settings.min_agreement:
             return None

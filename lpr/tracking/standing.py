@@ -59,6 +59,10 @@ class StandingMemory:
         known = self._texts.get(text)
         return known is not None and same_place(known.place, place) and self._current(known, now)
 
+    def learnt(self, text: str) -> bool:
+        """Whether `text` has stood for long enough to belong to the scene."""
+        return text in self._texts and self._texts[text].learnt
+
     def moved(self, text: str) -> None:
         """`text` was seen to move: it is a vehicle, and no part of the scene any more."""
         self._texts.pop(text, None)

@@ -62,6 +62,7 @@ class Track:
         self.rest_box = sighting.last_box
         self.rest_since = sighting.last_seen
         self.held_standing = False
+        self.standing_text: PlateText | None = None
         self._broken = False
 
     def see(self, look: Look, decide: Decide) -> None:

@@ -270,7 +270,10 @@ class PassageTracker:
             if track.reported is not None:
                 self._guard.refresh(track.reported.text, track.incumbent.last_seen)
             return []
-        if self._settings.emit is EmitRule.FINAL or (track.held_standing and not track.incumbent.moved):
+        if track.held_standing and not track.incumbent.moved:
+            self._stay_standing(track, now)
+            return []
+        if self._settings.emit is EmitRule.FINAL:
             return []
         # A doubt that has begun is waited out: the text is not settled while a challenger stands.
         text = track.incumbent.settled(self._settings) if track.challenger is None else None
@@ -318,6 +321,11 @@ class PassageTracker:
         self._note_track(why, track, now)
         return []
 
+    def _stay_standing(self, track: Track, now: Instant) -> None:
+        text = track.standing_text
+        if text is not None:
+            self._belongs_to_scene(track, text, now)
+
     def _belongs_to_scene(self, track: Track, text: PlateText, now: Instant) -> bool:
         if not self.standing.explains(text.text, track.box, now):
             if track.held_standing or track.incumbent.moved:
@@ -328,8 +336,11 @@ class PassageTracker:
             self.standing.moved(text.text)
             return False
         self.standing.observe(text.text, text.display, track.box, track.rest_since, track.last_seen)
+        if not self.standing.learnt(text.text):
+            # It was reported when it came; only what has been there for long counts as new when it leaves.
+            self._guard.refresh(text.text, track.last_seen)
         if not track.held_standing:
-            track.held_standing = True
+            track.held_standing, track.standing_text = True, text
             self._note_track(NoteKind.STANDING, track, now)
         return True
 

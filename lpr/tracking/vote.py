@@ -31,7 +31,7 @@ from lpr.tracking.settings import Decide
 
 Floats = NDArray[np.float64]
 
-DOUBT: Final = 0.004
+DOUBT: Final = 0.002
 """How much of a frame's character distribution is spread over all characters."""
 ROWS_DOUBT: Final = 0.02
 SAME_LOOK: Final = 0.6
