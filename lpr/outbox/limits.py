@@ -23,10 +23,13 @@ LOW_WATER = 0.98
 NEAR_FULL = 0.8
 NEAR_FULL_OVER = 0.7
 """`QUEUE_NEAR_FULL` is raised at the first share, and again only after the queue was below the second."""
-DISK_LOW_OVER = 1.1
-"""`DISK_LOW` is raised again only after the free space was above this multiple of the floor."""
+DISK_LOW_OVER = 64 << 20
+"""`DISK_LOW` is raised again only after so much more than the floor was free: the log alone comes and goes by 16 MB."""
 RESERVE_BYTES = 16 << 20
-"""What the queue may always hold, however little the disk has left: the floor is there to keep the machine alive."""
+"""What the queue may hold even where the disk is below its floor, but no more than a third of what it could have."""
+LEAST_FREE_DISK = 32 << 20
+"""Left free whatever `min_free_disk` says: twice what SQLite's log grows to before it is folded into the database,
+without which the queue could fill the disk so that it could not even write down what was delivered."""
 MAX_RANGES = 1000
 """Runs of sequences that one report names; more of them make another report."""
 

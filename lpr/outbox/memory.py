@@ -153,6 +153,9 @@ class MemoryOutbox:
         self._boot_id = boot_id
         self._on_recorded: list[Callable[[Ticket], None]] = []
         self._on_trouble: list[Callable[[ErrorRaised], None]] = []
+        self._queue.expire()
+        self._told = [error for error, _ in self._queue.take_troubles()]
+        self._queue.save()
 
     async def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
         """Keep an event. Raises `OutboxFullError` where it is larger than the whole queue."""
@@ -203,6 +206,8 @@ class MemoryOutbox:
     def on_trouble(self, listener: Callable[[ErrorRaised], None]) -> None:
         """Call `listener` for every error that the outbox has recorded about itself."""
         self._on_trouble.append(listener)
+        for error in self._told:
+            listener(error)
 
     async def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
         """The oldest dead letters."""

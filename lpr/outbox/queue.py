@@ -20,6 +20,7 @@ from lpr.outbox.limits import (
     CAUSE_OPERATOR,
     CAUSE_SIZE,
     DISK_LOW_OVER,
+    LEAST_FREE_DISK,
     LOW_WATER,
     NEAR_FULL,
     NEAR_FULL_OVER,
@@ -370,8 +371,10 @@ class Queue:
             return self.limits.max_bytes, CAUSE_SIZE
         free_bytes, free_inside = self._disk_room()
         self._watch_disk(free_bytes)
-        room = free_inside + max(0, free_bytes - self.limits.min_free_disk)
-        disk_limit = max(RESERVE_BYTES, self.counters.used_bytes + room)
+        floor = max(self.limits.min_free_disk, LEAST_FREE_DISK)
+        room = free_inside + max(0, free_bytes - floor)
+        reserve = min(RESERVE_BYTES, (self.counters.used_bytes + free_inside + free_bytes) // 3)
+        disk_limit = max(reserve, self.counters.used_bytes + room)
         if disk_limit < self.limits.max_bytes:
             return disk_limit, CAUSE_DISK
         return self.limits.max_bytes, CAUSE_SIZE
@@ -385,11 +388,11 @@ class Queue:
             self._near_full = False
 
     def _watch_disk(self, free_bytes: int) -> None:
-        floor = self.limits.min_free_disk
+        floor = max(self.limits.min_free_disk, LEAST_FREE_DISK)
         if free_bytes < floor and not self._disk_low:
             self._disk_low = True
             self.owe(disk_low_error(self.maker.now(), free_bytes=free_bytes, min_free_bytes=floor))
-        elif free_bytes > floor * DISK_LOW_OVER:
+        elif free_bytes > floor + DISK_LOW_OVER:
             self._disk_low = False
 
     # ----------------------------------------------------------------------------------------------------------------

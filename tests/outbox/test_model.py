@@ -52,6 +52,7 @@ class OutboxesAgree(RuleBasedStateMachine):
         self.heard: list[list[ErrorRaised]] = [[], []]
         for outbox, heard in zip(self.outboxes, self.heard, strict=True):
             outbox.on_trouble(heard.append)
+        self.run(asyncio.sleep(0))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
