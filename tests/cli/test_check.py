@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +28,7 @@ from tests.cli.conftest import Answer
 Run = Callable[..., Answer]
 
 
-def config(tmp_path: Path, *, source: str = "usb:0", **sections: dict[str, object]) -> AgentConfig:
+def config(tmp_path: Path, *, source: str = "usb:0", **sections: object) -> AgentConfig:
     values: dict[str, object] = {
         "agent": {"id": "gate", "data_dir": str(tmp_path / "data")},
         "backend": {"url": "http://127.0.0.1:9"},
@@ -150,6 +153,76 @@ class TestBackend:
             findings = await checks.check_backend(config(tmp_path, backend={"url": url}))
         assert verdicts(findings) == [Verdict.OK, Verdict.FAIL]
         assert "TLS" in findings[1].message
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
+class TestCertificate:
+    @staticmethod
+    def certificate(folder: Path, *, days: int, name: str = "localhost") -> tuple[Path, Path]:
+        """A self-signed certificate, which is its own authority, and its key."""
+        certificate, key = folder / "cert.pem", folder / "key.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days)]
+        command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+        command += ["-keyout", str(key), "-out", str(certificate)]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+        return certificate, key
+
+    async def look(self, tmp_path: Path, *, days: int, name: str = "localhost", trusted: bool = True) -> Finding:
+        """What the check says of a server that shows such a certificate."""
+        certificate, key = self.certificate(tmp_path, days=days, name=name)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if await reader.read(1):
+                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=context) as server:
+            url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+            backend = {"url": url} | ({"ca_file": str(certificate)} if trusted else {})
+            findings = await checks.check_backend(config(tmp_path, backend=backend))
+        # No socket.io server is behind it: what counts is the line before that is found out.
+        assert findings[0].verdict is Verdict.OK
+        return findings[1]
+
+    async def test_a_trusted_certificate_tells_its_days(self, tmp_path: Path) -> None:
+        finding = await self.look(tmp_path, days=100)
+        assert finding.verdict is Verdict.OK
+        assert "valid for another 99 days" in finding.message
+
+    async def test_one_that_ends_soon_is_warned_of(self, tmp_path: Path) -> None:
+        assert (await self.look(tmp_path, days=3)).verdict is Verdict.WARN
+
+    async def test_one_of_an_unknown_authority_fails(self, tmp_path: Path) -> None:
+        finding = await self.look(tmp_path, days=100, trusted=False)
+        assert finding.verdict is Verdict.FAIL
+        assert "ca_file" in (finding.hint or "")
+
+    async def test_one_of_another_name_fails(self, tmp_path: Path) -> None:
+        finding = await self.look(tmp_path, days=100, name="elsewhere.example")
+        assert (finding.verdict, "is not trusted" in finding.message) == (Verdict.FAIL, True)
+
+
+class TestVision:
+    async def test_the_shipped_networks_pass_their_self_test(self, tmp_path: Path) -> None:
+        device, models = await checks.check_vision(config(tmp_path, vision={"device": "CPU", "input": "fast"}))
+        assert "CPU (" in device.message
+        assert "self-test passed on CPU, fast input" in models.message
+
+    async def test_a_device_that_is_not_there_fails_beside_one_that_is(self, tmp_path: Path) -> None:
+        camera = {"source": "usb:0", "gate": {"id": "G"}}
+        cameras = [{"id": "A", **camera, "device": "CPU"}, {"id": "B", **camera, "device": "NPU.7"}]
+        _, first, second = await checks.check_vision(config(tmp_path, cameras=cameras, vision={"input": "fast"}))
+        assert first.verdict is not Verdict.FAIL
+        assert (second.verdict, "NPU.7" in second.message) == (Verdict.FAIL, True)
+
+    async def test_cameras_that_want_more_than_the_device_can_do_are_warned_of(self, tmp_path: Path) -> None:
+        camera = {"source": "usb:0", "gate": {"id": "G"}, "fps": 30}
+        cameras = [{"id": f"CAM_{number}", **camera} for number in range(32)]
+        _, models = await checks.check_vision(config(tmp_path, cameras=cameras, vision={"input": "fast"}))
+        assert models.verdict is Verdict.WARN
+        assert "960 frames a second wanted" in models.message
 
 
 class TestCamera:
