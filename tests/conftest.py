@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -22,15 +21,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture
-async def node_backend(tmp_path: Path) -> AsyncIterator[NodeBackend]:
-    """A real socket.io server that speaks the contract, listening."""
+@pytest.fixture(scope="session")
+def node_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeBackend]:
+    """One real socket.io server for the whole run; to be had as new from `node_backend`."""
     if (reason := node.why_not()) is not None:
         pytest.skip(reason)
-    backend = NodeBackend(tmp_path / "node")
-    await backend.start()
+    backend = NodeBackend(tmp_path_factory.mktemp("node"))
+    backend.launch()
     yield backend
-    await backend.stop()
+    backend.thaw()
+    backend.end()
+
+
+@pytest.fixture
+async def node_backend(node_process: NodeBackend) -> NodeBackend:
+    """A real socket.io server that speaks the contract, listening, as new."""
+    await node_process.as_new()
+    return node_process
 
 
 @pytest.fixture

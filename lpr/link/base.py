@@ -26,10 +26,10 @@ class LinkDeadlines:
 
     connect_s: float = 10.0
     hello_s: float = 2.0
-    ack_s: float = 10.0
-    dead_s: float = 14.0
+    ack_s: float = 8.0
+    dead_s: float = 12.0
     probe_s: float = 5.0
-    probe_answer_s: float = 8.0
+    probe_answer_s: float = 7.0
     disconnect_s: float = 2.0
     progress_s: float = 1.0
     """How often the transport is asked how far the bytes have come, while something is in flight."""

@@ -49,6 +49,8 @@ LINK_LOST = "LINK_LOST"
 """Dead letter: the connection broke every time that this event was sent."""
 
 _LIVE_TURNS = 7
+_FIRST_WINDOW = 2
+"""A lost answer must be overtaken to be told from a lost link, which takes two in flight."""
 _SHORTEST_RETRY_S = 0.1
 _FIRST_HOLD_S, _MAX_HOLD_S = 0.1, 5.0
 _UPLINK_SAMPLES = 16
@@ -217,7 +219,7 @@ class Delivery:
         """A connection stands. `replay_per_second` bounds the backlog: None is no bound, 0 is no backlog at all."""
         self._up, self._up_since, self._alive_at, self._last_answer_at = True, now, now, now
         self._aborting = False
-        self._window, self._refusals, self._hold_until = 1, 0, 0.0
+        self._window, self._refusals, self._hold_until = min(_FIRST_WINDOW, self._limits.window), 0, 0.0
         self._passed_here = self._live_in_a_row = self._answered_order = 0
         self._progress = None
         self._look_again()
@@ -372,11 +374,12 @@ class Delivery:
         if len(self._in_flight) >= self._window or now < self._hold_until or self._alone_in_flight() is not None:
             return None
         self._wake_deferred(now)
+        ticket = self._peek_live()
+        backlog = self._peek_backlog(now)
+        # Asked after the peeks, which may have set suspects aside.
         if self._suspect_is_due(now):
             # Nothing else starts until the window has drained, or the suspect would wait for ever.
             return None if self._in_flight else (self._suspects.popitem(last=False)[1], True, True)
-        ticket = self._peek_live()
-        backlog = self._peek_backlog(now)
         if ticket is not None and not (backlog is not None and self._live_in_a_row >= _LIVE_TURNS):
             chosen, is_backlog = ticket, False
         elif backlog is not None:

@@ -32,6 +32,8 @@ from lpr.link.delivery import AbortLink, Action, Bury, Delivery, Fetch, Flight, 
 from lpr.link.packing import TOO_LARGE, Packing, TooLarge, attempt, fits_as_it_is, pack
 from lpr.outbox.base import Entry, Outbox, Ticket
 
+_TURNS_TO_READ = 4
+"""Rounds of the event loop from bytes at the socket to an answer: read, frame, packet, callback."""
 SETTLE_RETRY_S = 1.0
 """Pause before the outbox is asked again to delete what it could not."""
 
@@ -402,16 +404,19 @@ class Relay:
     async def _send(self, transport: Transport, send: Send) -> None:
         if self._lost is not None:
             self._delivery.postpone(self._now(), send.emission)
+            self._wake.set()  # a place in the window is free
             return
         try:
             entry = await self._outbox.load(send.ticket.event_id)
             if entry is None:
                 self._delivery.gone(self._now(), send.emission)
+                self._wake.set()  # a place in the window is free
                 return
             await self._outbox.count_attempt(send.ticket.event_id)
         except OutboxError as error:
             log.warning("an event could not be read from the queue", error=error.message, hint=error.hint)
             self._delivery.postpone(self._now(), send.emission)
+            self._wake.set()  # a place in the window is free
             return
         await self._emit(transport, send, entry)
 
@@ -426,6 +431,7 @@ class Relay:
         if isinstance(message, TooLarge):
             reason = f"{message.size_bytes} bytes without the original image, at most {message.limit_bytes} may be sent"
             self._delivery.unsendable(self._now(), send.emission, TOO_LARGE, reason)
+            self._wake.set()  # a place in the window is free
             return
         self._sent[send.emission] = _Sent(send.ticket, send.replayed, self._now(), now.wall, delivery.age_ms)
         try:
@@ -435,6 +441,7 @@ class Relay:
         except LinkError as error:
             self._sent.pop(send.emission, None)
             self._delivery.postpone(self._now(), send.emission)
+            self._wake.set()  # a place in the window is free
             self._on_lost(error.message)
             return
         self._count(sent=self._state.sent + 1)
@@ -581,6 +588,9 @@ class Relay:
 
     async def _ring(self, after_s: float) -> None:
         await self._clock.sleep(after_s)
+        # Where it was this process that stood still, answers have come and have not been read yet: read them first.
+        for _ in range(_TURNS_TO_READ):
+            await asyncio.sleep(0)
         # Whoever is woken shall find this task done.
         asyncio.get_running_loop().call_soon(self._wake.set)
 

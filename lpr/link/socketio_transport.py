@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _TCP_INFO_BYTES_ACKED = 120
 """Offset of `tcpi_bytes_acked` in Linux's `struct tcp_info` (since 4.1)."""
+_LOST_ANSWER_DEADLINES = 5
+"""An answer this many times `dead_s` late no longer keeps a connection from being called idle."""
 _KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_COUNT = 5, 3, 3
 
 # The libraries' own lines say nothing that is not said here, and some hold whole messages.
@@ -67,6 +69,12 @@ class _WebSocket(aiohttp.ClientWebSocketResponse):
         connection = self._response.connection
         return connection.transport if connection is not None else None
 
+    def discard(self) -> None:
+        """Cut the connection and let go of it, whatever state it is in."""
+        if (tcp := self.tcp) is not None:
+            tcp.abort()
+        self._response.close()
+
 
 class _Client(socketio.AsyncClient):  # type: ignore[misc]
     """A client that survives junk: a packet that cannot be read ends the connection, not a task nobody watches."""
@@ -88,14 +96,15 @@ class SocketIoTransport:
         self._settings = settings
         self._deadlines: LinkDeadlines = settings.deadlines
         self._client: Any = None
+        self._web_socket: _WebSocket | None = None
         self._session: aiohttp.ClientSession | None = None
         self._command: OnCommand | None = None
         self._disconnect: OnDisconnect | None = None
         self._joined: asyncio.Future[None] | None = None
         self._up = False
         self._reason: str | None = None
-        self._unanswered = 0
-        self._emitted_at = 0.0
+        self._emissions = 0
+        self._awaited: dict[int, float] = {}
         self._probe: asyncio.Task[None] | None = None
 
     def on_command(self, handler: OnCommand) -> None:
@@ -131,7 +140,7 @@ class SocketIoTransport:
         context = await asyncio.to_thread(tls_context, settings) if settings.url.startswith(("https", "wss")) else True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=context, limit=1, force_close=True),
-            ws_response_class=_WebSocket,
+            ws_response_class=self._note_web_socket,  # type: ignore[arg-type]  # called, and nothing else
             timeout=aiohttp.ClientTimeout(total=None),
         )
         self._joined = asyncio.get_running_loop().create_future()
@@ -150,6 +159,11 @@ class SocketIoTransport:
         self._client.eio.read_loop_task.add_done_callback(self._on_read_loop_ended)
         self._set_socket_options()
         await self._joined
+
+    def _note_web_socket(self, *args: Any, **options: Any) -> _WebSocket:
+        """The library knows its WebSocket only when all went well; we must close it also where it did not."""
+        self._web_socket = _WebSocket(*args, **options)
+        return self._web_socket
 
     def _make_client(self, session: aiohttp.ClientSession) -> _Client:
         client = _Client(
@@ -199,12 +213,14 @@ class SocketIoTransport:
         if not self._up:
             raise LinkError(f"the connection to {self._settings.url} is gone")
 
+        self._emissions += 1
+        number = self._emissions
+
         def answered(*args: object) -> None:
-            self._unanswered -= 1
+            self._awaited.pop(number, None)
             on_ack(args)
 
-        self._unanswered += 1
-        self._emitted_at = asyncio.get_running_loop().time()
+        self._awaited[number] = asyncio.get_running_loop().time()
         try:
             await self._client.emit(name, dict(message), namespace=self._settings.namespace, callback=answered)
         except _FOREIGN as error:
@@ -212,7 +228,7 @@ class SocketIoTransport:
 
     def progress(self) -> Progress | None:
         """From the kernel's books; None where it keeps none (not Linux), or when the connection is gone."""
-        web_socket, sock = self._web_socket(), self._socket()
+        web_socket, sock = self._web_socket, self._socket()
         tcp = web_socket.tcp if web_socket is not None else None
         if sock is None or tcp is None or sys.platform != "linux":
             return None
@@ -234,7 +250,7 @@ class SocketIoTransport:
     async def _probe_when_idle(self) -> None:
         """Ping while nothing waits for an answer (else the delivery's own deadline watches)."""
         loop = asyncio.get_running_loop()
-        while (web_socket := self._web_socket()) is not None and not web_socket.closed:
+        while (web_socket := self._web_socket) is not None and not web_socket.closed:
             asked_at = loop.time()
             try:
                 await asyncio.wait_for(web_socket.ping(), self._deadlines.probe_answer_s)
@@ -245,22 +261,23 @@ class SocketIoTransport:
             if not web_socket.ponged or web_socket.heard_at >= asked_at or not self._is_idle():
                 continue
             await asyncio.sleep(max(0.0, asked_at + self._deadlines.probe_answer_s - loop.time()))
+            # Where it was this process that stood still, the answer has come and has not been read yet.
+            await asyncio.sleep(self._deadlines.probe_s / 10)
             if web_socket.heard_at < asked_at and self._is_idle():
                 self.abort(f"no answer to a ping for {loop.time() - asked_at:.1f} s on an idle connection")
                 return
 
     def _is_idle(self) -> bool:
         """Nothing is on its way whose answer is awaited; an answer that is long overdue was lost."""
-        quiet_s = asyncio.get_running_loop().time() - self._emitted_at
-        return self._unanswered <= 0 or quiet_s > self._deadlines.dead_s
+        overdue = asyncio.get_running_loop().time() - _LOST_ANSWER_DEADLINES * self._deadlines.dead_s
+        return all(sent_at < overdue for sent_at in self._awaited.values())
 
     # The end
 
     def abort(self, reason: str) -> None:
         """See `Transport`."""
         self._lost(reason)
-        web_socket = self._web_socket()
-        if web_socket is not None and (tcp := web_socket.tcp) is not None:
+        if self._web_socket is not None and (tcp := self._web_socket.tcp) is not None:
             tcp.abort()
 
     async def close(self) -> None:
@@ -308,9 +325,8 @@ class SocketIoTransport:
             with suppress(ValueError):
                 engineio_clients.connected_clients.remove(engine)
             tasks += [task for task in (engine.read_loop_task, engine.write_loop_task) if task is not None]
-            web_socket = self._web_socket()
-            if web_socket is not None and (tcp := web_socket.tcp) is not None:
-                tcp.abort()
+        if self._web_socket is not None:
+            self._web_socket.discard()
         for task in tasks:
             task.cancel()
         if tasks:
@@ -320,13 +336,8 @@ class SocketIoTransport:
         if self._joined is not None and self._joined.done() and not self._joined.cancelled():
             self._joined.exception()  # looked at, so that asyncio does not complain about it
 
-    def _web_socket(self) -> _WebSocket | None:
-        found = self._client.eio.ws if self._client is not None else None
-        return found if isinstance(found, _WebSocket) else None
-
     def _socket(self) -> socket.socket | None:
-        web_socket = self._web_socket()
-        return web_socket.get_extra_info("socket") if web_socket is not None else None
+        return self._web_socket.get_extra_info("socket") if self._web_socket is not None else None
 
 
 _FOREIGN: tuple[type[Exception], ...] = (

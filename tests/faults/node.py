@@ -6,7 +6,10 @@ import asyncio
 import json
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +34,8 @@ class NodeBackend:
     def __init__(self, folder: Path, *, token: str = TOKEN, namespace: str = "/ai", keep_images: bool = False) -> None:
         self.folder, self.token, self.namespace, self.keep_images = folder, token, namespace, keep_images
         self.port = self._control_port = 0
-        self._process: asyncio.subprocess.Process | None = None
-        self._session: aiohttp.ClientSession | None = None
-        self._log: asyncio.Task[None] | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -47,42 +49,52 @@ class NodeBackend:
 
     async def start(self) -> None:
         """Start a process and wait until it listens; on the ports of the one before, if there was one."""
+        await asyncio.to_thread(self.launch)
+
+    def launch(self) -> None:
+        """`start` for those who have no event loop."""
         arguments = ["--port", str(self.port), "--control", str(self._control_port), "--token", self.token]
         arguments += ["--namespace", self.namespace, "--store", str(self.store_file)]
         if self.keep_images:
             arguments += ["--images", str(self.folder / "images")]
         # A killed server's port may be taken for a moment by a connection that still closes.
         for _ in range(50):
-            if await self._launch(arguments):
+            process = subprocess.Popen(
+                ["node", "server.mjs", *arguments], cwd=FOLDER, text=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            assert process.stdout is not None
+            if line := process.stdout.readline():
+                ready = json.loads(line)
+                self.port, self._control_port, self._process = ready["port"], ready["control"], process
+                # Nobody reads its lines, but it must be able to write them.
+                self._reader = threading.Thread(target=process.stdout.read, daemon=True)
+                self._reader.start()
                 return
-            await asyncio.sleep(0.1)
+            process.wait()
+            process.stdout.close()
+            time.sleep(0.1)
         raise RuntimeError("the Node back-end does not start")
-
-    async def _launch(self, arguments: Sequence[str]) -> bool:
-        self._process = await asyncio.create_subprocess_exec(
-            "node", "server.mjs", *arguments, cwd=FOLDER,
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        if not line:
-            await self._process.wait()
-            return False
-        ready = json.loads(line)
-        self.port, self._control_port = ready["port"], ready["control"]
-        self._log = asyncio.create_task(_drain(self._process.stdout))
-        self._session = aiohttp.ClientSession()
-        return True
 
     async def kill(self) -> None:
         """kill -9."""
-        await self._end(signal.SIGKILL)
+        self.end(signal.SIGKILL)
 
     async def stop(self) -> None:
         """End the process, if one runs."""
-        if self._process is not None:
-            self.thaw()
-            await self._end(signal.SIGTERM)
+        self.thaw()
+        self.end(signal.SIGTERM)
+
+    def end(self, by: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal and wait for the end."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(by)
+            process.wait()
+            assert self._reader is not None
+            assert process.stdout is not None
+            self._reader.join()
+            process.stdout.close()
 
     def freeze(self) -> None:
         """SIGSTOP: connections stay open, nobody is there."""
@@ -93,16 +105,6 @@ class NodeBackend:
         """SIGCONT."""
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
-
-    async def _end(self, by: signal.Signals) -> None:
-        assert self._process is not None
-        process, self._process = self._process, None
-        process.send_signal(by)
-        await process.wait()
-        if self._log is not None:
-            await self._log
-        if self._session is not None:
-            await self._session.close()
 
     # The control port
 
@@ -126,11 +128,18 @@ class NodeBackend:
         await self._post("/kick", {})
 
     async def forget(self) -> None:
-        """Lose the memory of what was stored."""
+        """Lose the memory of what was stored, not the file."""
         await self._post("/forget", {})
 
+    async def as_new(self) -> None:
+        """Be alive, without events or faults, with the settings of the start."""
+        self.thaw()
+        if self._process is None or self._process.poll() is not None:
+            await self.start()
+        await self._post("/reset", {})
+
     async def state(self) -> Mapping[str, Any]:
-        """What it has seen: stored (a count), agents (their auth), received (name, eventId, delivery, at)."""
+        """What it has seen: stored (a count), agents and joined (auth), received (name, eventId, delivery, at)."""
         return await self._post("/state", {})
 
     def stored(self) -> list[dict[str, Any]]:
@@ -141,12 +150,9 @@ class NodeBackend:
         return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
 
     async def _post(self, path: str, body: object) -> dict[str, Any]:
-        assert self._session is not None
-        async with self._session.post(f"http://127.0.0.1:{self._control_port}{path}", json=body) as response:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"http://127.0.0.1:{self._control_port}{path}", json=body) as response,
+        ):
             answer: dict[str, Any] = await response.json()
             return answer
-
-
-async def _drain(stream: asyncio.StreamReader) -> None:
-    while await stream.readline():
-        pass

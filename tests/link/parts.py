@@ -24,9 +24,9 @@ from lpr.outbox.base import Outbox
 from lpr.outbox.memory import MemoryOutbox
 
 QUICK = LinkDeadlines(
-    connect_s=2.0, hello_s=0.3, ack_s=0.6, dead_s=0.9, probe_s=0.2, probe_answer_s=0.5, disconnect_s=0.5, progress_s=0.1
+    connect_s=2.0, hello_s=0.3, ack_s=0.6, dead_s=0.9, probe_s=0.2, probe_answer_s=0.8, disconnect_s=0.5, progress_s=0.1
 )
-"""Deadlines for tests: a fifteenth of the real ones."""
+"""Deadlines for tests: about a tenth of the real ones."""
 QUICK_BACKOFF = Backoff(first_s=0.05, max_s=0.2, refused_first_s=0.3, refused_max_s=1.0, token_poll_s=0.05)
 
 _PICTURES: dict[tuple[int, int], Jpeg] = {}
@@ -100,13 +100,11 @@ class Site:
         self.commands: list[tuple[str, Sequence[object]]] = []
         self.reply: Mapping[str, Any] = {"status": "ok"}
 
-    async def record(self, amount: int = 1, **details: Any) -> list[str]:
+    async def record(self, amount: int = 1, plate: str = "29A-123.45", original: Jpeg | None = None) -> list[str]:
         """Record detections; their ids."""
         tickets = [
-            await self.outbox.record(
-                detection(f"29A-{number:03d}.00", clock=self.clock, **details), link_up=self.relay.link_up
-            )
-            for number in range(amount)
+            await self.outbox.record(detection(plate, clock=self.clock, original=original), link_up=self.relay.link_up)
+            for _ in range(amount)
         ]
         return [ticket.event_id for ticket in tickets]
 

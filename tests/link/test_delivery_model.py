@@ -49,6 +49,19 @@ class DeliveryMachine(RuleBasedStateMachine):
     def the_link_is_lost(self, wanted: bool) -> None:
         self.world.lose(wanted=wanted)
 
+    @rule(times=st.integers(1, 12), taken=st.integers(0, 2), seconds=st.sampled_from([0.0, 1.0, 30.0]))
+    def the_link_flaps(self, times: int, taken: int, seconds: float) -> None:
+        for _ in range(times):
+            if not self.world.up:
+                self.world.connect()
+            while self.world.fetches:
+                self.world.page()
+            for emission in sorted(self.world.open)[:taken]:
+                self.world.answer(emission, Stored())
+            if self.world.up:
+                self.world.lose()
+            self.world.advance(seconds)
+
     @precondition(lambda self: self.world.open)
     @rule(data=st.data(), ack=ACKS)
     def an_answer_comes(self, data: st.DataObject, ack: object) -> None:

@@ -3,20 +3,20 @@
 //   POST /fault    {kind, count?, types?, match?, ...}  or null: how the next events are treated
 //   POST /settings {token?, hello?, joinDelayMs?}
 //   POST /command  {name, args?, timeoutMs?}            emitted to the newest agent with a callback; its answer
-//   POST /kick, /close, /forget
-//   GET  /state    {stored, agents, received, kinds}
+//   POST /kick, /close, /forget, /reset
+//   GET  /state    {stored, agents, joined, received}
 import { createServer } from "node:http";
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Each returns true where it has dealt with the event. `store` keeps it as the server itself would.
+// Each returns true where it has dealt with the event; `store` keeps it, `ack` answers. `terminate` does neither.
 const FAULTS = {
   silent: () => true,
   slow: async (fault) => (await wait(fault.ms), false),
   retry: (fault, { ack, message }) => (ack({ status: "retry", eventId: message.eventId, retryAfterMs: fault.afterMs }), true),
   reject: (fault, { ack, message }) => (ack({ status: "rejected", eventId: message.eventId, code: fault.code ?? "BAD", message: "no" }), true),
-  kick: (fault, { socket }) => (socket.disconnect(), true),
-  close: (fault, { socket }) => (socket.conn.close(), true),
+  kick: async (fault, { socket, store }) => (await store(), socket.disconnect(), true),
+  close: async (fault, { socket, store }) => (await store(), socket.conn.close(), true),
   terminate: (fault, { socket }) => (socket.conn.transport.socket.terminate(), true),
   wrongEvent: (fault, { ack }) => (ack({ status: "ok", eventId: "another-event" }), true),
   answer: (fault, { ack }) => (ack(...fault.args), true), // not stored
@@ -29,6 +29,8 @@ export function control({ io, ai, store, settings, newestAgent }) {
   let fault = null;
   let joinDelayMs = 0;
   const received = [];
+  const joined = [];
+  const atStart = { ...settings };
 
   const routes = {
     "/fault": (body) => ((fault = body), {}),
@@ -49,9 +51,18 @@ export function control({ io, ai, store, settings, newestAgent }) {
     "/kick": () => (ai.disconnectSockets(), {}),
     "/close": () => (ai.disconnectSockets(true), {}),
     "/forget": () => (store.forget(), {}),
+    "/reset": async () => {
+      ai.disconnectSockets(true);
+      await store.clear();
+      fault = null;
+      joinDelayMs = joined.length = received.length = 0;
+      Object.assign(settings, atStart);
+      return {};
+    },
     "/state": () => ({
       stored: store.size,
       agents: [...ai.sockets.values()].map((socket) => socket.handshake.auth),
+      joined,
       received,
     }),
   };
@@ -64,7 +75,7 @@ export function control({ io, ai, store, settings, newestAgent }) {
   });
 
   return {
-    beforeJoin: () => wait(joinDelayMs),
+    beforeJoin: (socket) => (joined.push(socket.handshake.auth), wait(joinDelayMs)),
     listen: (port) => new Promise((resolve) => http.listen(port, "127.0.0.1", () => resolve(http.address().port))),
     intercept: async (socket, name, message, ack) => {
       received.push({ name, eventId: message?.eventId, delivery: message?.delivery, at: Date.now() });

@@ -76,7 +76,7 @@ async function receive(agentId, name, message) {
 
 // Pictures go to files; the record keeps their names and sizes. They come as base64 text or, with images: binary, as Buffers.
 async function withoutImages(message) {
-  const data = { ...(message.data ?? {}) };
+  const data = { ...(message.data ?? message) }; // backend.payload: data sends the data's fields flat
   const holder = message.type === "error" ? (data.details = { ...data.details }) : data;
   for (const field of ["processedImage", "originalImage"]) {
     if (!holder[field]?.length) continue;
@@ -85,7 +85,7 @@ async function withoutImages(message) {
     if (file) await writeFile(file, bytes, { flush: true });
     holder[field] = { file, bytes: bytes.length };
   }
-  return { ...message, data };
+  return message.data ? { ...message, data } : data;
 }
 
 // Of two sockets of one agent the one with the higher epoch is alive; the other is a connection that nobody has noticed to be dead.

@@ -41,8 +41,14 @@ export class EventStore {
     return true;
   }
 
+  // For tests: a back-end that lost its memory; one that is as new.
   forget() {
-    this.#known.clear(); // for tests: a back-end that lost its memory
+    this.#known.clear();
+  }
+
+  async clear() {
+    this.forget();
+    await this.file.truncate();
   }
 
   async #write() {

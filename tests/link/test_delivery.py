@@ -1,0 +1,342 @@
+"""What the delivery core decides, case by case, in simulated time."""
+
+from __future__ import annotations
+
+import pytest
+
+from lpr.link.base import DeliveryLimits, Progress
+from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS, Duplicate, Rejected, Retry, SoftFailure, Stored
+from tests.link.model import World
+
+
+def connected(**limits: int) -> World:
+    world = World(DeliveryLimits(**limits))
+    world.connect()
+    world.page()
+    return world
+
+
+def in_flight(world: World) -> list[str]:
+    return [world.open[emission].ticket.event_id for emission in sorted(world.open)]
+
+
+def answer(world: World, name: str, ack: object) -> None:
+    [emission] = [number for number, send in world.open.items() if send.ticket.event_id == name]
+    world.answer(emission, ack)  # type: ignore[arg-type]
+
+
+def warm_up(world: World) -> None:
+    """Have enough taken that the window stands open."""
+    for _ in range(10):
+        name = world.record()
+        answer(world, name, Stored())
+    while world.to_leave:
+        world.clear()
+
+
+def test_the_window_opens_with_what_is_taken_and_is_never_more_than_eight() -> None:
+    world = connected()
+    names = [world.record() for _ in range(40)]
+    widths = []
+    while in_flight(world):
+        widths.append(len(world.open))
+        answer(world, in_flight(world)[0], Stored())
+    assert widths[:4] == [2, 3, 4, 5]
+    assert max(widths) == 8
+    assert [world.sends[number].ticket.event_id for number in sorted(world.sends)] == names
+
+
+def test_what_is_put_off_halves_the_window() -> None:
+    world = connected()
+    warm_up(world)
+    for _ in range(8):
+        world.record()
+    assert len(world.open) == 8
+    answer(world, in_flight(world)[0], Retry(60_000))
+    for _ in range(4):
+        answer(world, in_flight(world)[0], Duplicate())
+        world.record()
+    assert len(world.open) < 8
+
+
+def test_live_events_go_before_the_backlog_and_the_backlog_has_half_of_the_window() -> None:
+    world = World()
+    for _ in range(30):
+        world.record()
+    world.connect()
+    world.page()
+    for _ in range(12):
+        answer(world, in_flight(world)[0], Stored())
+    assert len(world.open) == 4
+    live = [world.record(), world.record()]
+    assert in_flight(world)[-2:] == live
+    assert [send.replayed for send in world.open.values()] == [True] * 4 + [False] * 2
+
+
+def test_a_busy_gate_does_not_starve_the_backlog() -> None:
+    world = World()
+    backlog = [world.record() for _ in range(50)]
+    world.connect()
+    world.page()
+    for _ in range(20):
+        world.record()
+    answered = []
+    for _ in range(200):
+        name = in_flight(world)[0]
+        answered.append(name)
+        answer(world, name, Stored())
+        world.record()  # there is always a live event waiting
+        if world.fetches:
+            world.page()
+    replayed = [name for name in answered if name in backlog]
+    assert 20 <= len(replayed) <= 110
+    assert replayed == sorted(replayed, key=backlog.index)
+
+
+def test_the_backlog_keeps_the_rate_that_the_back_end_sets() -> None:
+    world = World()
+    for _ in range(50):
+        world.record()
+    world.connect(rate=5.0)
+    world.page()
+    start, moments = world.now, []
+    while world.now < start + 4.0:
+        while world.open:
+            moments.append(world.now)
+            answer(world, in_flight(world)[0], Stored())
+        wake = world.machine.wake_at(world.now)
+        assert wake is not None
+        world.advance(wake - world.now)
+    assert len(moments) == pytest.approx(20, abs=1)
+
+
+def test_a_rate_of_nothing_holds_the_backlog_back_and_lets_live_events_pass() -> None:
+    world = World()
+    world.record()
+    world.connect(rate=0.0)
+    world.page()
+    assert in_flight(world) == []
+    live = world.record()
+    assert in_flight(world) == [live]
+
+
+def test_a_later_event_answered_first_proves_that_an_answer_was_lost() -> None:
+    world = connected()
+    lost, other = world.record(), world.record()
+    answer(world, other, Stored())
+    world.advance(9.0)
+    assert in_flight(world) == []
+    assert world.up
+    world.advance(2.0)
+    assert in_flight(world) == [lost]
+    assert next(iter(world.open.values())).attempt == 2
+    assert next(iter(world.open.values())).replayed
+
+
+def test_silence_ends_the_connection_within_the_deadline() -> None:
+    world = connected()
+    world.record()
+    start = world.now
+    while world.up:
+        wake = world.machine.wake_at(world.now)
+        assert wake is not None
+        world.advance(wake - world.now)
+    assert world.now - start == pytest.approx(12.0)  # 100 KB, nothing known of the line: the longest wait
+
+
+def test_a_small_event_is_waited_for_no_longer_than_its_bytes_need() -> None:
+    world = connected()
+    world.record(size=800)
+    world.advance(8.0)
+    assert world.up
+    world.advance(0.2)
+    assert not world.up
+
+
+def test_bytes_that_still_move_keep_a_slow_connection() -> None:
+    world = connected()
+    world.record(size=900_000)
+    for second in range(100):
+        world.machine.progressed(world.now, Progress(8_000 * second, 900_000 - 8_000 * second))
+        world.advance(1.0)
+        assert world.up
+    assert world.open
+
+
+def test_a_slow_line_is_given_only_what_it_carries_in_a_few_seconds() -> None:
+    world = connected()
+    warm_up(world)
+    world.record()
+    for second in range(5):
+        world.machine.progressed(world.now, Progress(8_000 * second, 50_000))
+        world.advance(1.0)
+    world.record()
+    world.record()
+    assert len(world.open) == 1
+
+
+def test_retry_after_is_kept_to_the_millisecond() -> None:
+    world = connected()
+    name = world.record()
+    answer(world, name, Retry(2_500))
+    assert world.machine.wake_at(world.now) == pytest.approx(world.now + 2.5)
+    world.advance(2.499)
+    assert in_flight(world) == []
+    world.advance(0.002)
+    assert in_flight(world) == [name]
+
+
+def test_waits_without_a_wish_double_to_a_minute() -> None:
+    world = connected()
+    name = world.record()
+    waits = []
+    for _ in range(9):
+        answer(world, name, Retry(None))
+        start = world.now
+        while not world.open:
+            wake = world.machine.wake_at(world.now)
+            assert wake is not None
+            world.advance(wake - world.now)
+        waits.append(round(world.now - start, 3))
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_back_end_that_takes_nothing_is_asked_ever_more_slowly() -> None:
+    world = World()
+    for _ in range(2000):
+        world.record(size=500)
+    world.connect()
+    start = world.now
+    asked = 0
+    while world.now < start + 120.0:
+        if world.fetches:
+            world.page()
+        elif world.open:
+            asked += 1
+            answer(world, in_flight(world)[0], Retry(0))
+        else:
+            wake = world.machine.wake_at(world.now)
+            assert wake is not None
+            world.advance(wake - world.now)
+    assert asked < 80
+
+
+def test_the_tenth_answer_without_success_is_a_rejection() -> None:
+    world = connected()
+    name = world.record()
+    for _ in range(10):
+        assert name not in world.dead
+        if not world.open:
+            world.advance(61.0)
+        answer(world, name, SoftFailure("database is locked"))
+    assert world.dead == {name: "NOT_TAKEN"}
+
+
+def test_a_rejected_event_is_buried_with_the_back_ends_code() -> None:
+    world = connected()
+    name = world.record(kind=ERROR)
+    answer(world, name, Rejected("SCHEMA", "gateId is unknown"))
+    assert world.dead == {name: "SCHEMA"}
+
+
+def test_an_event_that_breaks_the_link_is_sent_alone_and_then_buried_while_others_pass() -> None:
+    world = connected()
+    poison = world.record()
+    for _ in range(100):
+        if world.dead:
+            break
+        if not world.up:
+            world.connect()
+        world.record()
+        while world.fetches:
+            world.page()
+        while world.up and world.open and poison not in in_flight(world):
+            answer(world, in_flight(world)[0], Stored())
+            while world.to_leave:
+                world.clear()
+        if poison in in_flight(world):
+            world.lose()
+        world.advance(3.0)
+    assert world.dead == {poison: "LINK_LOST"}
+
+
+def test_a_link_that_lets_nothing_pass_condemns_nobody() -> None:
+    world = World()
+    for _ in range(3):
+        world.record()
+    for _ in range(60):
+        world.connect()
+        while world.fetches:
+            world.page()
+        world.advance(5.0)
+        if world.up:
+            world.lose()
+        world.advance(30.0)
+    assert not world.dead
+    world.heal()
+
+
+def test_only_the_newest_status_is_sent() -> None:
+    world = World()
+    world.record(kind=PROCESSING_STATUS)
+    world.record(kind=PROCESSING_STATUS)
+    world.connect()
+    world.page()
+    newest = world.status
+    assert in_flight(world) == [newest]
+    world.lose()
+    world.connect()
+    again = world.record(kind=PROCESSING_STATUS)
+    world.page()
+    assert in_flight(world) == [again]
+
+
+def test_an_event_that_waited_through_an_outage_is_marked_replayed_though_it_was_recorded_with_the_link_up() -> None:
+    world = connected()
+    warm_up(world)
+    names = [world.record() for _ in range(12)]
+    unsent = [name for name in names if name not in in_flight(world)]
+    assert unsent
+    world.lose()
+    world.advance(1.0)
+    world.connect()
+    world.page()
+    while world.open:
+        for emission, send in list(world.open.items()):
+            assert send.replayed
+            world.answer(emission, Duplicate())
+
+
+def test_an_answer_that_comes_after_the_link_was_given_up_still_settles() -> None:
+    world = connected()
+    name = world.record()
+    [emission] = world.open
+    world.lose()
+    world.connect()
+    world.page()
+    assert in_flight(world) == [name]
+    world.answer(emission, Stored())
+    assert in_flight(world) == []
+    assert world.to_leave == [(name,)]
+
+
+def test_a_failed_listing_is_tried_again() -> None:
+    world = World()
+    name = world.record(kind=PLATE_DETECTED)
+    world.connect()
+    world.fetches.clear()
+    world.machine.fetch_failed(world.now)
+    world.step()
+    assert not world.fetches
+    wake = world.machine.wake_at(world.now)
+    assert wake is not None
+    world.advance(wake - world.now)
+    world.page()
+    assert in_flight(world) == [name]
+
+
+def test_more_than_memory_holds_is_found_on_disk() -> None:
+    world = connected(live_queue=4, page=4)
+    names = [world.record() for _ in range(50)]
+    world.heal()
+    assert set(names) == world.stored

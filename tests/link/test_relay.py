@@ -1,0 +1,379 @@
+"""The relay in simulated time, against a back-end in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from lpr.domain.clock import isoformat_ms
+from lpr.domain.errors import LinkError, LinkRefusedError, OutboxError
+from lpr.domain.events import ErrorCode, ErrorRaised, Severity
+from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState
+from lpr.metrics import Metrics, Stage
+from lpr.outbox.base import Entry, Ticket
+from lpr.outbox.memory import MemoryOutbox
+from lpr.testing.clock import FakeClock
+from lpr.testing.transport import FakeBackend
+from tests.link.parts import Site, camera_lost, picture, running, settings
+
+REAL = {"deadlines": LinkDeadlines(), "backoff": Backoff()}
+
+
+@asynccontextmanager
+async def joined(backend: FakeBackend, clock: FakeClock, **more: Any) -> AsyncIterator[Site]:
+    """A relay with the real deadlines in simulated time."""
+    link = more.pop("link", settings(**REAL))
+    async with running(link, transport=backend.transport, clock=clock, **more) as site:
+        await clock.settle()
+        yield site
+
+
+async def test_an_event_recorded_with_the_link_up_is_delivered_at_once() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    async with joined(backend, clock) as site:
+        [event_id] = await site.record()
+        await clock.settle()
+        assert await site.pending() == 0
+    assert list(backend.stored) == [event_id]
+    assert [(done.duplicate, done.replayed) for done in site.delivered] == [(False, False)]
+
+
+async def test_nothing_is_deleted_before_the_answer() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.answer = lambda name, message: None
+    async with joined(backend, clock) as site:
+        await site.record(2)
+        await clock.advance(5.0)
+        assert await site.pending() == 2
+        received, on_ack = backend.held[0]
+        on_ack(backend.store(received.name, received.message))
+        await clock.settle()
+        assert await site.pending() == 1
+
+
+async def test_age_and_attempt_tell_the_truth_after_an_outage_even_when_the_wall_clock_was_set() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.refusals.append(LinkError("away"))
+    async with joined(backend, clock) as site:
+        await site.record()
+        clock.jump_wall(10 * 365 * 86400)
+        await clock.advance(1.0)
+        delivery = backend.received[0].message["delivery"]
+    assert delivery["replayed"] is True
+    assert delivery["attempt"] == 1
+    assert delivery["ageMs"] <= 1000
+
+
+async def test_attempts_to_connect_are_spread_out_and_never_more_than_thirty_seconds_apart() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.refusals.extend(LinkError("away") for _ in range(40))
+    moments: list[float] = []
+    link = settings(**REAL, token=lambda: moments.append(clock.now().monotonic_s))
+    async with joined(backend, clock, link=link):
+        await clock.advance(900.0)
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert all(gap <= 30.5 for gap in gaps)
+    assert sum(gaps[10:]) / len(gaps[10:]) > 8.0
+    assert 20 < len(moments) < 120
+
+
+async def test_connections_that_deliver_nothing_do_not_reset_the_backoff() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    async with joined(backend, clock) as site:
+        connections = []
+        for _ in range(600):
+            if site.relay.link_up:
+                connections.append(clock.now().monotonic_s)
+                backend.drop()
+            await clock.advance(0.5)
+    assert len(connections) < 60  # at half a second apart it would be hundreds
+
+
+async def test_a_connection_that_delivered_resets_the_backoff() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    async with joined(backend, clock) as site:
+        backend.refusals.extend(LinkError("away") for _ in range(8))
+        backend.drop()
+        await clock.advance(300.0)
+        await site.record()
+        await clock.settle()
+        assert site.relay.state().acked == 1
+        backend.drop()
+        await clock.advance(0.6)
+        assert site.relay.link_up
+
+
+async def test_a_refused_agent_waits_a_minute_then_two_and_at_most_ten() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.refusals.extend(LinkRefusedError("no") for _ in range(9))
+    moments: list[float] = []
+
+    def token() -> str:
+        moments.append(clock.now().monotonic_s)
+        return "wrong"
+
+    link = settings(deadlines=LinkDeadlines(), backoff=Backoff(token_poll_s=1e9), token=token)
+    async with joined(backend, clock, link=link) as site:
+        assert site.relay.state().phase is LinkPhase.REFUSED
+        await clock.advance(60 + 120 + 240 + 480 + 600 + 600)
+    # The provider is asked once more at the end of each wait, to see whether the token has changed.
+    attempts = sorted(set(moments))
+    gaps = [round(later - earlier) for earlier, later in pairwise(attempts)]
+    assert gaps == [60, 120, 240, 480, 600, 600]
+
+
+async def test_a_rotated_token_is_tried_within_seconds() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.refusals.append(LinkRefusedError("expired"))
+    token = ["old"]
+    async with joined(backend, clock, link=settings(**REAL, token=lambda: token[0])) as site:
+        await clock.advance(20.0)
+        assert len(backend.auths) == 1
+        token[0] = "new"
+        await clock.advance(6.0)
+        assert site.relay.link_up
+    assert [auth["token"] for auth in backend.auths] == ["old", "new"]
+
+
+async def test_a_back_end_that_never_greets_gets_the_defaults_after_two_seconds() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = None
+    async with joined(backend, clock) as site:
+        await site.record()
+        await clock.advance(1.9)
+        assert not site.relay.link_up
+        await clock.advance(0.2)
+        assert await site.pending() == 0
+
+
+async def test_nonsense_in_the_greeting_is_passed_over() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = ({"maxMessageBytes": "big", "images": 7, "replayPerSecond": -1},)
+    async with joined(backend, clock) as site:
+        await site.record()
+        await clock.settle()
+        assert await site.pending() == 0
+
+
+async def test_the_back_ends_clock_gives_the_offset() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = ({"serverTime": isoformat_ms(clock.now().wall + timedelta(seconds=90))},)
+    async with joined(backend, clock) as site:
+        offset = site.relay.state().clock_offset_ms
+        assert offset is not None
+        assert offset == pytest.approx(90_000, abs=5)
+
+
+async def test_a_silent_back_end_is_given_up_within_fifteen_seconds() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.answer = lambda name, message: None
+    async with joined(backend, clock) as site:
+        await site.record()
+        transport = backend.live
+        await clock.advance(14.9)
+        assert transport is not None
+        assert transport.aborted is not None
+        assert "no answer" in transport.aborted
+        assert transport.closed
+
+
+async def test_stop_sends_what_waits_and_says_farewell() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    async with joined(backend, clock, grace_s=5.0) as site:
+        await site.record(20)
+    assert await site.pending() == 0
+    assert site.relay.state().phase is LinkPhase.STOPPED
+    assert all(transport.closed for transport in backend.transports)
+
+
+async def test_stop_does_not_wait_longer_than_the_grace_time() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.answer = lambda name, message: None
+    async with joined(backend, clock) as site:
+        await site.record(3)
+        await clock.settle()
+        stopping = asyncio.create_task(site.relay.stop(grace_s=3.0))
+        await clock.advance(2.9)
+        assert not stopping.done()
+        await clock.advance(0.2)
+        await clock.advance(3.0)
+        assert stopping.done()
+        assert await site.pending() == 3
+
+
+async def test_stop_while_the_link_is_down_returns_at_once() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.refusals.extend(LinkError("away") for _ in range(99))
+    async with joined(backend, clock) as site:
+        await site.record()
+        await clock.advance(20.0)
+        await asyncio.wait_for(site.relay.stop(grace_s=60.0), 5.0)
+        assert await site.pending() == 1
+
+
+async def test_stop_while_connecting_leaves_nothing_open() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.mute_connects = 1
+    async with joined(backend, clock) as site:
+        await asyncio.wait_for(site.relay.stop(grace_s=60.0), 5.0)
+    assert all(transport.closed for transport in backend.transports)
+
+
+async def test_drained_returns_when_the_back_end_holds_everything() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.refusals.append(LinkError("away"))
+    async with joined(backend, clock) as site:
+        await site.record(5)
+        drained = asyncio.create_task(site.relay.drained())
+        await clock.settle()
+        assert not drained.done()
+        await clock.advance(2.0)
+        assert drained.done()
+        assert len(backend.stored) == 5
+
+
+async def test_a_rejection_is_told_once_except_of_a_rejected_rejection() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.answer = lambda name, message: (
+        {"status": "rejected", "eventId": message["eventId"], "code": "NO", "message": "not this one"},
+    )
+    async with joined(backend, clock) as site:
+        await site.outbox.record(camera_lost(clock), link_up=True)
+        rejected = ErrorRaised(
+            occurred_at=clock.now(), code=ErrorCode.EVENT_REJECTED, message="…", severity=Severity.HIGH
+        )
+        await site.outbox.record(rejected, link_up=True)
+        await clock.settle()
+        assert (await site.outbox.status()).dead_letters == 2
+    assert [(rejection.code, rejection.reason) for rejection in site.rejections] == [("NO", "not this one")]
+
+
+async def test_an_event_that_fits_in_no_form_is_a_dead_letter() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = ({"maxMessageBytes": 16_384},)
+    async with joined(backend, clock) as site:
+        event = ErrorRaised(
+            occurred_at=clock.now(), code=ErrorCode.PROCESSING_ERROR, message="…", severity=Severity.LOW,
+            details={"trace": "x" * 20_000},
+        )  # fmt: skip
+        await site.outbox.record(event, link_up=True)
+        await site.record()
+        await clock.settle()
+        await site.until(lambda: site.rejections)
+    assert [rejection.code for rejection in site.rejections] == ["TOO_LARGE"]
+    assert len(backend.stored) == 1
+
+
+async def test_a_scene_that_cannot_be_made_to_fit_is_left_out_and_that_is_said() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = ({"maxMessageBytes": 16_384},)
+    async with joined(backend, clock) as site:
+        event = ErrorRaised(
+            occurred_at=clock.now(), code=ErrorCode.PLATE_UNREADABLE, message="…", severity=Severity.LOW,
+            details={"guess": "x" * 12_000}, plate_image=picture(120, 40), original_image=picture(800, 600, noise=True),
+        )  # fmt: skip
+        await site.outbox.record(event, link_up=True)
+        await site.until_empty()
+    [message] = backend.stored.values()
+    details = message["data"]["details"]
+    assert details["originalImage"] == ""
+    assert details["originalImageOmitted"] == "too_large"
+    assert details["processedImage"]
+
+
+class FaultyOutbox(MemoryOutbox):
+    """An outbox whose disk fails, on request, in one of its methods."""
+
+    failing: str | None = None
+
+    def _check(self, name: str) -> None:
+        if self.failing == name:
+            raise OutboxError("the disk does not answer", hint="look at it")
+
+    async def waiting(self, *, limit: int, exclude: Collection[str] = ()) -> Sequence[Ticket]:
+        self._check("waiting")
+        return await super().waiting(limit=limit, exclude=exclude)
+
+    async def load(self, event_id: str) -> Entry | None:
+        self._check("load")
+        return await super().load(event_id)
+
+    async def settle(self, event_ids: Collection[str]) -> None:
+        self._check("settle")
+        await super().settle(event_ids)
+
+
+@pytest.mark.parametrize("failing", ["waiting", "load", "settle"])
+async def test_a_disk_that_fails_for_a_while_delays_and_loses_nothing(failing: str) -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    outbox = FaultyOutbox(agent_id="gate-nuc-01", boot_id="boot-1", clock=clock)
+    backend.refusals.append(LinkError("away"))
+    async with joined(backend, clock, outbox=outbox) as site:
+        await site.record(5)
+        outbox.failing = failing
+        await clock.advance(10.0)
+        assert await site.pending() == 5
+        outbox.failing = None
+        await clock.advance(10.0)
+        assert await site.pending() == 0
+    assert len(backend.stored) == 5
+
+
+async def test_an_event_that_somebody_drops_from_the_queue_is_passed_over() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.answer = lambda name, message: ({"status": "retry", "eventId": message["eventId"], "retryAfterMs": 1000},)
+    async with joined(backend, clock) as site:
+        [first, second] = await site.record(2)
+        await clock.settle()
+        await site.outbox.settle([first])  # as `lpr-agent queue drop` does
+        backend.answer = backend.store
+        await clock.advance(2.0)
+    assert list(backend.stored) == [second]
+
+
+async def test_changes_of_the_link_are_told() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    told: list[LinkState] = []
+    async with joined(backend, clock, on_change=told.append):
+        backend.refusals.append(LinkRefusedError("token", hint="look at the token"))
+        backend.drop("gone")
+        await clock.advance(1.0)
+    phases = [state.phase for state in told]
+    assert phases[0] is LinkPhase.CONNECTING
+    assert LinkPhase.UP in phases
+    assert LinkPhase.REFUSED in phases
+    assert phases[-1] is LinkPhase.STOPPED
+    assert any(state.remedy == "look at the token" for state in told)
+
+
+async def test_deliveries_are_counted() -> None:
+    backend, clock, metrics = FakeBackend(), FakeClock(), Metrics()
+    async with joined(backend, clock, metrics=metrics) as site:
+        await site.record(3)
+        await clock.settle()
+    assert metrics.total("event_deliveries", outcome="acked") == 3
+    assert metrics.total("link_connects") == 1
+    assert metrics.percentiles(Stage.SEND_TO_ACK).count == 3
+
+
+async def test_a_programming_error_in_a_part_ends_the_relay() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+
+    async def broken(rejection: object) -> None:
+        raise ZeroDivisionError
+
+    def reject(name: str, message: Mapping[str, Any]) -> Sequence[object]:
+        return ({"status": "rejected", "eventId": message["eventId"]},)
+
+    backend.answer = reject
+    with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the relay ends where the block does
+        async with joined(backend, clock, on_rejected=broken) as site:
+            await site.record()
+            await clock.settle()
+    assert caught.group_contains(ZeroDivisionError)
