@@ -218,7 +218,7 @@ class Agent:
             cache_dir=self.config.cache_dir, precision=None if precision is Precision.AUTO else precision.value
         )
         try:
-            vision = Vision(VisionOptions(engine=options), timer=self.metrics)
+            vision = Vision(VisionOptions(engine=options, models=self.config.vision.model_dir), timer=self.metrics)
             self._vision = await stack.enter_async_context(vision)
             for camera in self.config.cameras:
                 await self._reader_of(camera)
