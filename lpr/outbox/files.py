@@ -141,8 +141,8 @@ class SideRecord:
 
     def __init__(self, data_dir: Path) -> None:
         """Open it, make it where it is not there. Raises `OSError`."""
-        self._path = data_dir / SIDE_RECORD
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.directory = data_dir
+        self._fd = os.open(data_dir / SIDE_RECORD, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self.contents = self._read()
 
     def _read(self) -> SideContents:

@@ -37,6 +37,7 @@ from lpr.outbox.files import (
     is_damage,
     is_full,
     make_data_dir,
+    sync_directory,
     translate,
 )
 from lpr.outbox.held import Held
@@ -702,6 +703,8 @@ def _begin(queue: Queue, shelf: SqliteShelf, side: SideRecord) -> None:
         shelf.take_note("agent_id", queue.maker.agent_id)
         shelf.take_note("boot_id", queue.maker.boot_id)
     side.hold(0)
+    # The files' names, too, must survive a power cut.
+    sync_directory(side.directory)
 
 
 def _expire(queue: Queue) -> list[Ticket]:

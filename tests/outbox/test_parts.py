@@ -1,0 +1,235 @@
+"""The small parts under the queue: names, ranges, the side record, the lock, schema versions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import uuid
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lpr.outbox import schema
+from lpr.outbox.bench import measure_recording
+from lpr.outbox.files import (
+    SEQUENCES_AHEAD,
+    SIDE_RECORD,
+    DirectoryLock,
+    SideContents,
+    SideRecord,
+    is_damage,
+    is_full,
+    lock_holder,
+)
+from lpr.outbox.ids import EventIds
+from lpr.outbox.limits import MAX_RANGES, Losses, describe, merge_ranges
+from tests.outbox.helpers import SqliteStore, detection
+
+MOMENT = datetime(2026, 11, 23, 1, 2, 3, 456000, tzinfo=UTC)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Names
+
+
+@given(st.lists(st.integers(-5000, 5000), min_size=2, max_size=50))
+def test_ids_rise_and_are_uuid7_whatever_the_clock_does(steps_ms: list[int]) -> None:
+    ids, moment, made = EventIds(), MOMENT, []
+    for step_ms in steps_ms:
+        moment += timedelta(milliseconds=step_ms)
+        made.append(ids.next(moment))
+    assert made == sorted(set(made))
+    for name in made:
+        assert (uuid.UUID(name).version, uuid.UUID(name).variant) == (7, uuid.RFC_4122)
+
+
+def test_an_id_tells_the_time_it_was_made() -> None:
+    name = uuid.UUID(EventIds().next(MOMENT))
+    assert name.int >> 80 == int(MOMENT.timestamp() * 1000)
+
+
+def test_a_clock_before_1970_makes_rising_ids_all_the_same() -> None:
+    ids = EventIds()
+    early = datetime(1969, 1, 1, tzinfo=UTC)
+    assert ids.next(early) < ids.next(early)
+
+
+def test_a_counter_that_runs_over_borrows_from_the_next_millisecond() -> None:
+    ids = EventIds()
+    first = ids.next(MOMENT)
+    ids._counter = (1 << 42) - 1
+    assert first < ids.next(MOMENT) < ids.next(MOMENT)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Losses
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 8)).map(lambda p: (p[0], p[0] + p[1]))))
+def test_merged_ranges_name_the_same_sequences_in_as_few_runs_as_can_be(ranges: list[tuple[int, int]]) -> None:
+    merged = merge_ranges(ranges)
+    named = {n for first, last in ranges for n in range(first, last + 1)}
+    assert {n for first, last in merged for n in range(first, last + 1)} == named
+    for (_, last), (first, _) in pairwise(merged):
+        assert first > last + 1
+
+
+def test_more_runs_than_a_report_holds_make_more_reports() -> None:
+    losses = Losses(statuses=1, errors=[(n, n) for n in range(0, 2 * (MAX_RANGES + 5), 2)], detections=[(1, 1)])
+    reports = losses.reports("max_bytes")
+    assert [len(report.errors) for report in reports] == [MAX_RANGES, 5]
+    assert [report.statuses for report in reports] == [1, 0]
+    assert [report.detections for report in reports] == [((1, 1),), ()]
+
+
+def test_a_loss_is_told_in_words() -> None:
+    (report,) = Losses(detections=[(1, 3)], original_images=[(4, 4)]).reports("max_age")
+    assert describe(report) == (
+        "The queue dropped 3 detection(s), 1 original image(s): they waited longer than outbox.max_age"
+    )
+
+
+def test_no_loss_is_no_loss() -> None:
+    assert not Losses()
+    assert Losses(unknown=[(1, 1)])
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Side record
+
+
+def test_the_side_record_is_remembered_and_overwritten_in_place(tmp_path: Path) -> None:
+    with closing(SideRecord(tmp_path)) as side:
+        assert side.contents == SideContents(0, 0)
+        side.reserve(1)
+        assert side.contents.reserved == 1 + SEQUENCES_AHEAD
+        inode = (tmp_path / SIDE_RECORD).stat()
+        side.reserve(5)
+        side.hold(3000)
+    with closing(SideRecord(tmp_path)) as side:
+        assert side.contents == SideContents(reserved=3000, held=3000)
+        side.hold(0)
+        assert side.contents == SideContents(reserved=3000, held=0)
+    after = (tmp_path / SIDE_RECORD).stat()
+    assert (after.st_ino, after.st_size) == (inode.st_ino, inode.st_size)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 128, b"nonsense", b'{"reserved": 9, "held": 0} 00000000', b"\xff" * 9]
+)
+def test_a_damaged_side_record_counts_as_none(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / SIDE_RECORD).write_bytes(content)
+    with closing(SideRecord(tmp_path)) as side:
+        assert side.contents == SideContents(0, 0)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Lock
+
+
+HOLDER = """
+import sys, pathlib
+from lpr.outbox.files import DirectoryLock
+lock = DirectoryLock(pathlib.Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lock_of_a_process_that_was_killed_is_free_again(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert lock_holder(tmp_path) == holder.pid
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    holder.stdin.close()
+    assert lock_holder(tmp_path) is None
+    lock = DirectoryLock(tmp_path)
+    assert lock_holder(tmp_path) == os.getpid()
+    lock.release()
+    lock.release()
+    assert lock_holder(tmp_path) is None
+
+
+def test_a_directory_without_a_lock_has_no_holder(tmp_path: Path) -> None:
+    assert lock_holder(tmp_path) is None
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Schema, errors
+
+
+async def test_an_older_file_is_brought_up_to_date_with_its_events(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = await disk.open()
+    ticket = await outbox.record(detection("29A1"), link_up=True)
+    await outbox.close()
+
+    newer = "ALTER TABLE events ADD COLUMN note TEXT;\nUPDATE events SET note = 'new';\n"
+    monkeypatch.setattr(schema, "MIGRATIONS", (schema.V1, newer))
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    outbox = await disk.open()
+    assert [found.event_id for found in await outbox.waiting(limit=9)] == [ticket.event_id]
+    assert (await outbox.record(detection("29A2"), link_up=True)).sequence == 2
+    await outbox.close()
+    with closing(sqlite3.connect(disk.data_dir / "outbox.db")) as connection:
+        assert connection.execute("SELECT note FROM events").fetchall() == [("new",), (None,)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(schema.connect(path)) as connection:
+        schema.migrate(connection, path)
+        monkeypatch.setattr(schema, "MIGRATIONS", (schema.V1, "CREATE TABLE new (a);\nNONSENSE;\n"))
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+        with pytest.raises(sqlite3.OperationalError):
+            schema.migrate(connection, path)
+        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("SELECT name FROM sqlite_schema WHERE name = 'new'").fetchall() == []
+
+
+def test_full_busy_and_damaged_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    with closing(schema.connect(path)) as connection:
+        schema.migrate(connection, path)
+        connection.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(sqlite3.OperationalError) as full:
+            connection.execute("INSERT INTO images VALUES (1, 1, 1, 1, zeroblob(1000000))")
+        assert is_full(full.value)
+        assert not is_damage(full.value)
+        connection.execute("BEGIN IMMEDIATE")
+        with (
+            closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other,
+            pytest.raises(sqlite3.OperationalError) as busy,
+        ):
+            other.execute("BEGIN IMMEDIATE")
+        assert not is_full(busy.value)
+        assert not is_damage(busy.value)
+    (tmp_path / "garbage").write_bytes(b"garbage " * 1000)
+    with closing(sqlite3.connect(tmp_path / "garbage")) as connection, pytest.raises(sqlite3.DatabaseError) as damaged:
+        connection.execute("SELECT * FROM sqlite_schema")
+    assert is_damage(damaged.value)
+
+
+async def test_the_benchmark_measures_all_of_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lpr.outbox.bench.ROUND", 4)
+    speed = await measure_recording(tmp_path, rounds=1)
+    assert min(speed.bare_per_s, speed.recorded_per_s, speed.recorded_together_per_s, speed.settled_per_s) > 0
+    assert speed.ratio == speed.recorded_per_s / speed.bare_per_s
