@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -37,6 +37,9 @@ from lpr.domain.frame import Frame
 
 SourceFactory: TypeAlias = Callable[[CameraSettings, int], FrameSource]
 """Makes the source for the next connection; the number is how many in a row gave no picture."""
+
+_SAID_WITHIN_S = 10.0
+_SAID_LINES = 10
 
 _log = structlog.get_logger("capture")
 
@@ -109,15 +112,20 @@ class CameraReader:
         clock: Clock | None = None,
         on_change: Callable[[CameraChange], None] | None = None,
         on_problem: Callable[[CaptureError], None] | None = None,
+        decoder_says: Callable[[float], Sequence[str]] | None = None,
         source_factory: SourceFactory = open_source,
         jitter: random.Random | None = None,
     ) -> None:
-        """Raises `ConfigError` where `settings.source` names no source."""
+        """Raises `ConfigError` where `settings.source` names no source.
+
+        `decoder_says` gives what decoders printed in the last seconds (`DecoderMessages.recent`); a loss logs it.
+        """
         self.settings = settings
         self.info = describe_source(settings.source)
         self._clock = clock or SystemClock()
         self._on_change = on_change
         self._on_problem = on_problem
+        self._decoder_says = decoder_says
         self._source_factory = source_factory
         self._jitter = jitter or random.Random()
         limits = settings.limits
@@ -401,6 +409,8 @@ class CameraReader:
     def _lose(self, error: CaptureError) -> None:
         if self._state is not CameraState.LOST:
             self._lost += 1
+            if self._decoder_says is not None and (said := self._decoder_says(_SAID_WITHIN_S)):
+                self._log.warning("decoder_said", lines=list(said)[-_SAID_LINES:])
             self._change(CameraState.LOST, error.message, error)
 
     def _change(self, state: CameraState, reason: str, error: CaptureError | None = None) -> None:

@@ -9,7 +9,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from lpr.capture.address import mask_url, parse_address
-from lpr.capture.base import CameraSettings, FrameSource
+from lpr.capture.base import CameraSettings, Decoder, FrameSource
+from lpr.capture.ffmpeg import VaapiSource
 from lpr.capture.files import SequenceSource, media_files
 from lpr.capture.network import NetworkSource
 from lpr.capture.timing import FpsLimiter
@@ -68,7 +69,8 @@ def open_source(settings: CameraSettings, tries: int = 0) -> FrameSource:
     """
     info = describe_source(settings.source)
     if info.kind is SourceKind.NETWORK:
-        return NetworkSource(settings, patient=tries % 2 == 1)
+        network = NetworkSource if settings.decoder is Decoder.SOFTWARE else VaapiSource
+        return network(settings, patient=tries % 2 == 1)
     if info.kind is SourceKind.USB:
         return UsbSource(settings.source.strip())
     path = Path(settings.source.strip()).expanduser()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lpr.capture.base import Decoder
 from lpr.capture.network import PATIENT_OPTIONS, QUICK_OPTIONS, NetworkSource
 from lpr.capture.source import SourceKind, describe_source, open_source
 from lpr.capture.usb import UsbSource, device_path
@@ -41,7 +43,7 @@ def test_a_text_that_names_no_source_is_refused_with_a_hint_and_without_its_pass
 def test_every_second_try_in_vain_is_a_patient_one() -> None:
     options = []
     for tries in range(3):
-        source = open_source(camera(), tries)
+        source = open_source(replace(camera(), decoder=Decoder.SOFTWARE), tries)
         assert isinstance(source, NetworkSource)
         options.append(source._options())
     quick, patient = (f"rtsp_transport;tcp|{options_}" for options_ in (QUICK_OPTIONS, PATIENT_OPTIONS))

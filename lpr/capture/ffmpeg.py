@@ -1,0 +1,342 @@
+"""Network cameras decoded by the system's ffmpeg, on an Intel GPU through VA-API.
+
+The wheels of OpenCV cannot do that. ffmpeg runs as a child process: it decodes every picture on the GPU, picks those
+that are wanted there, and only those are fetched and piped over, as I420 with a small header each.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from lpr.capture.address import Address, mask_text, parse_address
+from lpr.capture.base import CameraSettings, Decoder, FrameSource
+from lpr.capture.network import NetworkSource, check
+from lpr.capture.rtsp import greet
+from lpr.domain.errors import CaptureError
+from lpr.domain.frame import Image
+
+RENDER_NODES = Path("/dev/dri")
+DRM_CLASS = Path("/sys/class/drm")
+
+_INTEL = "0x8086"
+_HEADROOM = 1.5
+"""More pictures than are analysed are fetched, so that the reader's own rhythm has a choice."""
+
+_BURST_S = 2.0
+_BURST_GAP_S = 0.015
+_PIPE_BYTES = 1 << 20
+_SAID_BYTES = 4096
+_SIDE_MAX_PX = 16384
+_HARDWARE_FAULT = re.compile(
+    r"va-?api|hwaccel|hwdownload|VADisplay|libva|impossible to convert|/dev/dri", re.IGNORECASE
+)
+
+_software_only: set[str] = set()
+"""Streams that were told to be decoded in software: neither tried nor told again at every reconnection."""
+
+_log = structlog.get_logger("capture")
+
+
+class HardwareDecodeError(CaptureError):
+    """The GPU cannot decode this stream; software may."""
+
+
+class FfmpegSource:
+    """One stream, decoded by a child process; `device` is the GPU's render node, None for software."""
+
+    def __init__(self, settings: CameraSettings, *, device: Path | None, program: str = "ffmpeg") -> None:
+        self._settings = settings
+        self._address = parse_address(settings.source)
+        self._device = device
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        self._received = bytearray()
+        self._said = b""
+        self._waiting: tuple[int, int, bytes] | None = None
+        self._grabbed: tuple[int, int, bytes] | None = None
+        self._first_s: float | None = None
+        self._previous_s = 0.0
+
+    @property
+    def live(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def description(self) -> str:
+        """The address without its password."""
+        return self._address.masked
+
+    def open(self) -> None:
+        """Start ffmpeg and wait for the first picture. Raises `HardwareDecodeError` where it is the GPU's fault."""
+        limits = self._settings.limits
+        greet(self._address, limits.open_timeout_s / 2)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  # our own arguments; the address is not among them
+                ffmpeg_command(self._program, self._settings.fps, self._device),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pipesize=_PIPE_BYTES,
+            )
+        except OSError as error:
+            raise HardwareDecodeError(f"{self._program} cannot be started: {error.strerror}") from error
+        stdin = self._process.stdin
+        if stdin is None:
+            raise HardwareDecodeError(f"{self._program} takes no input")
+        try:
+            stdin.write(input_script(self._address, self._settings).encode())
+            stdin.close()
+        except OSError as error:
+            raise self._fault() from error
+        self._waiting = self._read_picture(limits.open_timeout_s + limits.read_timeout_s)
+
+    def grab(self) -> float | None:
+        """Seconds on this machine's clock, for the pipe carries none. Raises `CaptureError` where pictures stay out."""
+        while True:
+            picture, self._waiting = self._waiting, None
+            if picture is None:
+                picture = self._read_picture(self._settings.limits.read_timeout_s * 2)
+            now_s = time.monotonic()
+            since_s, self._previous_s = now_s - self._previous_s, now_s
+            self._first_s = self._first_s or now_s
+            if now_s - self._first_s < _BURST_S and since_s < _BURST_GAP_S:
+                continue  # what was waiting when the stream was opened comes in one burst, and is old
+            self._grabbed = picture
+            return now_s
+
+    def retrieve(self) -> Image:
+        """The picture grabbed last."""
+        import cv2
+
+        if self._grabbed is None:
+            raise CaptureError(f"no picture of {self.description} has been read")
+        width, height, data = self._grabbed
+        return np.asarray(cv2.cvtColor(as_i420(data, width, height), cv2.COLOR_YUV2BGR_I420), np.uint8)
+
+    def close(self) -> None:
+        """End ffmpeg; a viewer that vanishes is nothing to a camera."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def interrupt(self) -> None:
+        """Kill ffmpeg, which ends a blocked read at once."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def _read_picture(self, timeout_s: float) -> tuple[int, int, bytes]:
+        deadline_s = time.monotonic() + timeout_s
+        kind, size, _depth = (self._read_line(deadline_s) for _ in range(3))
+        found = re.fullmatch(rb"(\d+) (\d+)", size)
+        if kind != b"P5" or found is None:
+            raise CaptureError(f"{self._program} sent something else than pictures of {self.description}")
+        width, rows = int(found[1]), int(found[2])
+        if not (0 < width <= _SIDE_MAX_PX and 0 < rows <= _SIDE_MAX_PX):
+            raise CaptureError(f"{self.description} sends pictures of {width} x {rows * 2 // 3} pixels")
+        self._receive(width * rows, deadline_s)
+        data = bytes(memoryview(self._received)[: width * rows])
+        del self._received[: width * rows]
+        return width, rows * 2 // 3, data
+
+    def _read_line(self, deadline_s: float) -> bytes:
+        while (end := self._received.find(b"\n")) < 0:
+            self._receive(len(self._received) + 1, deadline_s)
+        line = bytes(self._received[:end])
+        del self._received[: end + 1]
+        return line
+
+    def _receive(self, count: int, deadline_s: float) -> None:
+        """Until `count` bytes have been received, reading what ffmpeg says on the way."""
+        process = self._process
+        if process is None or process.stdout is None or process.stderr is None:
+            raise CaptureError(f"{self.description} is not open")
+        pictures, words = process.stdout.fileno(), process.stderr.fileno()
+        listening = [pictures, words]
+        while len(self._received) < count:
+            left_s = deadline_s - time.monotonic()
+            ready = select.select(listening, [], [], max(0.0, left_s))[0]
+            if not ready:
+                raise CaptureError(
+                    f"{self.description} sent no picture in time",
+                    hint="The connection stands, but nothing comes: look at the camera and at the network to it.",
+                )
+            if words in ready:
+                said = os.read(words, _SAID_BYTES)
+                self._said = (self._said + said)[-_SAID_BYTES:]
+                if not said:
+                    listening.remove(words)
+            if pictures in ready:
+                data = os.read(pictures, _PIPE_BYTES)
+                if not data:
+                    raise self._fault()
+                self._received += data
+
+    def _fault(self) -> CaptureError:
+        """Why ffmpeg ended, from what it said last; where the camera is at fault, from the camera itself."""
+        process = self._process
+        if process is not None and process.stderr is not None:
+            process.wait()
+            self._said = (self._said + process.stderr.read())[-_SAID_BYTES:]
+        lines = mask_text(self._said.decode("utf-8", "replace")).strip().splitlines()
+        last = lines[-1] if lines else "without a word"
+        if self._device is not None and _HARDWARE_FAULT.search("\n".join(lines)):
+            return HardwareDecodeError(f"the GPU cannot decode {self.description}: {last}")
+        if self._first_s is None:
+            try:
+                check(self._address, self._settings.limits.open_timeout_s / 2)
+            except CaptureError as error:
+                return error
+        return CaptureError(f"ffmpeg ended on {self.description}: {last}")
+
+
+class VaapiSource:
+    """A stream on the GPU where that works, in software where it does not, with a warning that says so."""
+
+    def __init__(self, settings: CameraSettings, *, patient: bool = False) -> None:
+        self._settings = settings
+        self._software = NetworkSource(settings, patient=patient)
+        self._source: FrameSource = self._software
+
+    @property
+    def live(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def description(self) -> str:
+        """The address without its password."""
+        return self._software.description
+
+    def open(self) -> None:
+        """Open on the GPU, or in software. Raises `CaptureError` where the camera gives no picture either way."""
+        device, why_not = vaapi_device()
+        if self.description in _software_only:
+            device = None
+        elif device is None:
+            if self._settings.decoder is Decoder.VAAPI:
+                self._warn(why_not)
+            _software_only.add(self.description)
+        if device is not None:
+            self._source = FfmpegSource(self._settings, device=device)
+            try:
+                self._source.open()
+                return
+            except HardwareDecodeError as error:
+                self._source.close()
+                self._warn(error.message)
+                _software_only.add(self.description)
+        self._source = self._software
+        self._source.open()
+
+    def grab(self) -> float | None:
+        """As the source that was opened has it."""
+        return self._source.grab()
+
+    def retrieve(self) -> Image:
+        """The picture grabbed last."""
+        return self._source.retrieve()
+
+    def close(self) -> None:
+        """Let go of whichever was opened."""
+        self._source.close()
+
+    def interrupt(self) -> None:
+        """Make a blocked call return, where the source can."""
+        self._source.interrupt()
+
+    def _warn(self, reason: str) -> None:
+        _log.warning(
+            "decoding_in_software",
+            camera=self._settings.camera_id,
+            reason=reason,
+            hint="A GPU needs ffmpeg, intel-media-va-driver and the group `render`; `decoder: software` does without.",
+        )
+
+
+def ffmpeg_command(program: str, fps: float, device: Path | None) -> Sequence[str]:
+    """The command line; it names no camera, for any user of the machine can read it."""
+    hardware = (
+        ["-hwaccel", "vaapi", "-hwaccel_device", str(device), "-hwaccel_output_format", "vaapi"] if device else []
+    )
+    wanted = f"select='isnan(prev_selected_t)+gte(t-prev_selected_t,{1 / (fps * _HEADROOM):.4f})'"
+    fetched = ["hwdownload", "format=nv12"] if device else []
+    protocols = "pipe,fd,file,rtsp,rtp,udp,tcp,tls,crypto,http,https"
+    return [
+        *(program, "-hide_banner", "-nostats", "-loglevel", "error"),
+        *hardware,
+        # More threads hold back a picture each.
+        *("-threads", "1", "-flags", "low_delay"),
+        *("-protocol_whitelist", protocols, "-f", "concat", "-safe", "0", "-i", "pipe:0", "-an"),
+        *("-vf", ",".join([wanted, *fetched, "format=yuv420p"]), "-vsync", "passthrough"),
+        *("-f", "image2pipe", "-c:v", "pgmyuv", "pipe:1"),
+    ]
+
+
+def input_script(address: Address, settings: CameraSettings) -> str:
+    """What ffmpeg reads from its standard input: the address with its password, and how to open it."""
+    options = {"probesize": "32", "analyzeduration": "1", "fpsprobesize": "0"}
+    if address.scheme.startswith("rtsp"):
+        options["rtsp_transport"] = settings.transport.value
+        options["timeout"] = str(int(settings.limits.open_timeout_s * 1e6))
+    quoted = address.url.replace("'", r"'\''")
+    return "\n".join(["ffconcat version 1.0", f"file '{quoted}'", *(f"option {n} {v}" for n, v in options.items()), ""])
+
+
+def as_i420(data: bytes, width: int, height: int) -> Image:
+    """The picture's planes one after the other, from ffmpeg's `pgmyuv`, which has both chroma planes side by side."""
+    count = width * height
+    planes = np.frombuffer(data, np.uint8)
+    chroma = planes[count:].reshape(height // 2, width)
+    i420 = np.empty(count * 3 // 2, np.uint8)
+    i420[:count] = planes[:count]
+    i420[count : count * 5 // 4] = chroma[:, : width // 2].ravel()
+    i420[count * 5 // 4 :] = chroma[:, width // 2 :].ravel()
+    return i420.reshape(height * 3 // 2, width)
+
+
+@functools.cache
+def vaapi_device() -> tuple[Path | None, str]:
+    """The render node of an Intel GPU that this machine's ffmpeg can use, or None and why not; looked up once."""
+    device = _intel_render_node()
+    if device is None:
+        return None, "this machine has no Intel GPU that decodes (no Intel render node in /dev/dri)"
+    if not os.access(device, os.R_OK | os.W_OK):
+        return None, f"this user must not use {device}: put it into the group `render`"
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return None, "ffmpeg is not installed: apt-get install ffmpeg intel-media-va-driver"
+    known = subprocess.run(  # noqa: S603  # the system's own ffmpeg
+        [program, "-hide_banner", "-hwaccels"], capture_output=True, text=True, check=False
+    )
+    if "vaapi" not in known.stdout.split():
+        return None, "this machine's ffmpeg was built without VA-API"
+    return device, ""
+
+
+def _intel_render_node() -> Path | None:
+    for node in sorted(RENDER_NODES.glob("renderD*")) if RENDER_NODES.is_dir() else []:
+        try:
+            vendor = (DRM_CLASS / node.name / "device" / "vendor").read_text().strip()
+        except OSError:
+            continue
+        if vendor == _INTEL:
+            return node
+    return None
