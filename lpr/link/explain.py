@@ -47,10 +47,7 @@ def explain(error: BaseException, settings: LinkSettings) -> LinkError:
                     f"nobody listens at {where}", hint="is the back-end running, and are host and port right?"
                 )
             case aiohttp.ServerDisconnectedError() | ConnectionResetError():
-                return LinkError(
-                    f"{where} closed the connection during the handshake",
-                    hint="is it a socket.io server, and does the address have the right scheme (http or https)?",
-                )
+                return _closed_early(where)
             case _:
                 continue
     return LinkError(
@@ -86,6 +83,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
                 chain.append(inner)
         current = current.__cause__ or current.__context__
     return reversed(chain)
+
+
+def _closed_early(where: str) -> LinkError:
+    hint = "is it a socket.io server, and does the address have the right scheme (http or https)?"
+    if where.startswith(("https", "wss")):
+        # TLS 1.3 servers say so only after the handshake, and not every library hears them out.
+        hint += " It may also want a client certificate: backend.client_cert_file and client_key_file"
+    return LinkError(f"{where} closed the connection during the handshake", hint=hint)
 
 
 def _bad_certificate(error: ssl.SSLCertVerificationError, where: str) -> LinkError:

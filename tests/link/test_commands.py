@@ -1,0 +1,133 @@
+"""The command inbox: one at a time, in order, never twice, always answered. (Its forms on the wire: test_contract.)"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lpr.domain.clock import isoformat_ms
+from lpr.domain.commands import CommandReply, CommandRequest, ReplyStatus
+from lpr.domain.errors import ConfigError
+from lpr.link.commands import CommandInbox, Handler
+from lpr.link.files import SeenCommands
+from lpr.metrics import Metrics
+from lpr.testing.clock import FakeClock
+
+OK = CommandReply(status=ReplyStatus.OK)
+
+
+@asynccontextmanager
+async def obeying(inbox: CommandInbox) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(inbox.run())
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def recorder(done: list[str], gate: asyncio.Event | None = None) -> Handler:
+    async def handle(request: CommandRequest) -> CommandReply:
+        done.append(f"begin {request.command_id}")
+        if gate is not None:
+            await gate.wait()
+        done.append(f"end {request.command_id}")
+        return OK
+
+    return handle
+
+
+async def test_commands_run_one_at_a_time_in_the_order_in_which_they_came() -> None:
+    done: list[str] = []
+    gate = asyncio.Event()
+    inbox = CommandInbox(recorder(done, gate))
+    async with obeying(inbox):
+        waiting = [asyncio.create_task(inbox.submit("get_status", [{"commandId": name}])) for name in "abc"]
+        await asyncio.sleep(0.01)
+        assert done == ["begin a"]
+        gate.set()
+        replies = await asyncio.gather(*waiting)
+    assert done == ["begin a", "end a", "begin b", "end b", "begin c", "end c"]
+    assert [reply["commandId"] for reply in replies] == ["a", "b", "c"]
+
+
+async def test_more_commands_than_may_wait_are_answered_busy_at_once() -> None:
+    gate = asyncio.Event()
+    inbox = CommandInbox(recorder([], gate), max_waiting=2)
+    async with obeying(inbox):
+        waiting = [asyncio.create_task(inbox.submit("get_status", [])) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        waiting += [asyncio.create_task(inbox.submit("get_status", [])) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert [task.done() for task in waiting].count(True) == 2
+        gate.set()
+        replies = await asyncio.gather(*waiting)
+    assert sorted(reply["status"] for reply in replies) == ["error", "error", "ok", "ok", "ok"]
+    assert {reply["code"] for reply in replies if reply["status"] == "error"} == {"BUSY"}
+
+
+async def test_an_expired_command_is_not_done() -> None:
+    clock, done = FakeClock(), list[str]()
+    inbox = CommandInbox(recorder(done), clock=clock)
+    async with obeying(inbox):
+        late = isoformat_ms(clock.now().wall - timedelta(milliseconds=1))
+        soon = isoformat_ms(clock.now().wall + timedelta(seconds=1))
+        assert (await inbox.submit("stop_processing", [{"expiresAt": late}]))["status"] == "expired"
+        assert (await inbox.submit("stop_processing", [{"expiresAt": soon}]))["status"] == "ok"
+    assert len(done) == 2
+
+
+async def test_a_command_is_not_done_again_after_a_restart(tmp_path: Path) -> None:
+    done: list[str] = []
+    for _ in range(2):
+        inbox = CommandInbox(recorder(done), seen=SeenCommands(tmp_path / "seen.json"))
+        async with obeying(inbox):
+            reply = await inbox.submit("stop_processing", [{"commandId": "c-1"}])
+    assert reply["status"] == "duplicate"
+    assert done == ["begin c-1", "end c-1"]
+
+
+async def test_a_command_that_crashed_the_agent_is_answered_and_not_obeyed_again(tmp_path: Path) -> None:
+    async def crash(request: CommandRequest) -> CommandReply:
+        raise ZeroDivisionError
+
+    inbox = CommandInbox(crash, seen=SeenCommands(tmp_path / "seen.json"))
+    async with obeying(inbox) as task:
+        reply = await inbox.submit("stop_processing", [{"commandId": "c-1"}])
+        with pytest.raises(ZeroDivisionError):
+            await task
+    assert (reply["status"], reply["code"]) == ("error", "FAILED")
+    assert "c-1" in SeenCommands(tmp_path / "seen.json")
+
+
+async def test_what_a_command_fails_with_is_its_answer() -> None:
+    async def refuse(request: CommandRequest) -> CommandReply:
+        raise ConfigError("cameras.CAM_001.fps must be a number from 0.1 to 60, got 'fast'")
+
+    inbox = CommandInbox(refuse)
+    async with obeying(inbox):
+        reply = await inbox.submit("update_config", [{"cameras": {}}])
+    assert reply["status"] == "error"
+    assert "fps must be" in reply["message"]
+
+
+async def test_what_waits_when_the_agent_stops_is_answered() -> None:
+    inbox = CommandInbox(recorder([], asyncio.Event()))
+    async with obeying(inbox):
+        waiting = [asyncio.create_task(inbox.submit("get_status", [])) for _ in range(3)]
+        await asyncio.sleep(0.01)
+    replies = await asyncio.gather(*waiting)
+    assert {reply["code"] for reply in replies} == {"FAILED"}
+
+
+async def test_made_up_names_are_counted_as_unknown() -> None:
+    metrics = Metrics()
+    inbox = CommandInbox(recorder([]), metrics=metrics)
+    async with obeying(inbox):
+        await inbox.submit("x" * 10_000, [])
+        await inbox.submit("get_status", [])
+    for name, status in (("unknown", "error"), ("get_status", "ok")):
+        assert metrics.registry.get_sample_value("lpr_commands_total", {"name": name, "status": status}) == 1

@@ -1,0 +1,162 @@
+"""TLS against a real TLS server: trusted or not, never unchecked. Certificates are made by the tests with openssl."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lpr.domain.errors import LinkRefusedError
+from lpr.link.base import LinkPhase
+from lpr.link.socketio_transport import tls_context
+from tests.faults.node import NodeBackend
+from tests.link.parts import running, settings
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ca.pem and certificates NAME.pem/.key: good, expired, other-name, client."""
+    folder = tmp_path_factory.mktemp("tls")
+    _openssl(folder, "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 30 "
+             "-subj /CN=test-authority -addext keyUsage=critical,keyCertSign")  # fmt: skip
+    _certificate(folder, "good", "IP:127.0.0.1")
+    _certificate(folder, "other-name", "DNS:elsewhere.example")
+    _certificate(folder, "expired", "IP:127.0.0.1", "-not_before 20200101000000Z -not_after 20200201000000Z")
+    _certificate(folder, "client", "DNS:gate-nuc-01")
+    return folder
+
+
+def _certificate(folder: Path, name: str, names: str, validity: str = "-days 30") -> None:
+    _openssl(folder, f"req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.csr "
+             f"-subj /CN={name} -addext subjectAltName={names}")  # fmt: skip
+    # `openssl ca`, since `openssl x509` of Debian 12 cannot date a certificate back.
+    (folder / "index.txt").write_text("", "utf-8")
+    (folder / "ca.cnf").write_text(
+        "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\nrand_serial=yes\nnew_certs_dir=.\ndefault_md=sha256\n"
+        "policy=any\ncopy_extensions=copy\nunique_subject=no\n[any]\ncommonName=supplied\n",
+        "utf-8",
+    )
+    dates = validity.replace("-not_before", "-startdate").replace("-not_after", "-enddate")
+    _openssl(
+        folder, f"ca -batch -config ca.cnf -cert ca.pem -keyfile ca.key -in {name}.csr -out {name}.pem -notext {dates}"
+    )
+
+
+def _openssl(folder: Path, arguments: str) -> None:
+    done = subprocess.run(["openssl", *arguments.split()], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@asynccontextmanager
+async def tls_in_front(
+    backend: NodeBackend, authority: Path, name: str, *, ask_client: bool = False
+) -> AsyncIterator[str]:
+    """TLS on a port of its own, carried on to the Node server: what a proxy in front of a back-end does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / f"{name}.pem", authority / f"{name}.key")
+    if ask_client:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(authority / "ca.pem")
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while chunk := await reader.read(65536):
+                writer.write(chunk)
+                await writer.drain()
+        except OSError:
+            pass
+        writer.transport.abort()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", backend.port)
+        for ends in ((reader, inner_writer), (inner_reader, writer)):
+            pumps.add(asyncio.create_task(pump(*ends)))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    try:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+@pytest.mark.node
+async def test_an_own_authority_is_trusted_where_it_is_configured(node_backend: NodeBackend, authority: Path) -> None:
+    async with (
+        tls_in_front(node_backend, authority, "good") as url,
+        running(settings(url, ca_file=authority / "ca.pem")) as site,
+    ):
+        await site.record(3)
+        await site.until_empty()
+
+
+@pytest.mark.node
+@pytest.mark.parametrize(
+    ("name", "trusted", "words"),
+    [
+        ("good", False, "unable to get local issuer"),
+        ("expired", True, "expired"),
+        ("other-name", True, "not valid for"),
+    ],
+)
+async def test_a_certificate_that_is_not_right_is_refused_in_words(
+    node_backend: NodeBackend, authority: Path, name: str, trusted: bool, words: str
+) -> None:
+    ca_file = authority / "ca.pem" if trusted else None
+    async with tls_in_front(node_backend, authority, name) as url, running(settings(url, ca_file=ca_file)) as site:
+        await site.until(lambda: site.relay.state().phase is LinkPhase.REFUSED)
+        state = site.relay.state()
+    assert words in (state.last_error or "")
+    assert "ca_file" in (state.remedy or "")
+    assert state.connections == 0
+
+
+@pytest.mark.node
+async def test_a_client_certificate_is_shown_where_it_is_wanted(node_backend: NodeBackend, authority: Path) -> None:
+    shown = {"client_cert_file": authority / "client.pem", "client_key_file": authority / "client.key"}
+    async with tls_in_front(node_backend, authority, "good", ask_client=True) as url:
+        async with running(settings(url, ca_file=authority / "ca.pem", **shown)) as site:
+            await site.record()
+            await site.until_empty()
+        async with running(settings(url, ca_file=authority / "ca.pem")) as site:
+            await site.until(lambda: site.relay.state().last_error is not None)
+            state = site.relay.state()
+    assert "client certificate" in (state.remedy or "")
+
+
+@pytest.mark.node
+async def test_plain_text_to_a_tls_port_and_tls_to_a_plain_port_are_said_in_words(
+    node_backend: NodeBackend, authority: Path
+) -> None:
+    async with running(settings(node_backend.url.replace("http", "https"), ca_file=authority / "ca.pem")) as site:
+        await site.until(lambda: site.relay.state().last_error is not None)
+        assert "http://" in (site.relay.state().remedy or "")
+
+
+def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, authority: Path) -> None:
+    nonsense = tmp_path / "ca.pem"
+    nonsense.write_text("nothing", "utf-8")
+    for broken in ({"ca_file": nonsense}, {"ca_file": tmp_path / "absent.pem"}):
+        with pytest.raises(LinkRefusedError, match="CA file"):
+            tls_context(settings("https://x", **broken))
+    mismatched = {"client_cert_file": authority / "client.pem", "client_key_file": authority / "good.key"}
+    with pytest.raises(LinkRefusedError, match="client certificate"):
+        tls_context(settings("https://x", ca_file=authority / "ca.pem", **mismatched))
+
+
+def test_certificates_are_always_checked(authority: Path) -> None:
+    for ca_file in (None, authority / "ca.pem"):
+        context = tls_context(settings("https://x", ca_file=ca_file))
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
