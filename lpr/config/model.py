@@ -249,7 +249,7 @@ class BackendConfig(Section):
         if self.token_file is None:
             return self.token.get_secret_value() if self.token else None
         try:
-            lines = self.token_file.read_text("utf-8").strip().splitlines()
+            lines = self.token_file.read_text("utf-8-sig").strip().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise ConfigError(
