@@ -141,8 +141,10 @@ def _refusal(kind: type[web.HTTPError], message: str) -> web.HTTPException:
 # The page: plain on purpose, it needs no script and reloads itself.
 
 _STYLE = """
-:root { color-scheme: light dark; --line: #8883; --dim: #777; --good: #18794e; --warn: #ad5700; --bad: #c62a2f; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; }
+:root { color-scheme: light dark; --line: #8883; --dim: #667; --good: #18794e; --warn: #955500; --bad: #b62f35; }
+@media (prefers-color-scheme: dark) { :root { --dim: #99a; --good: #4cc38a; --warn: #eba83f; --bad: #f2777a; } }
+body { font: 15px/1.5 -apple-system, "Segoe UI", Roboto, "Noto Sans", system-ui, sans-serif;
+  margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.15rem; margin: 0; } p { margin: .2rem 0; } .dim { color: var(--dim); }
 table { border-collapse: collapse; width: 100%; margin-top: 1.2rem; }
 th { text-align: left; font-weight: 500; color: var(--dim); font-size: .82rem; }
@@ -193,7 +195,7 @@ def _row(event: StoredEvent) -> str:
     else:
         what = f'<td class=bad title="{_escaped(data.get("message"))}">{_escaped(data.get("errorCode"))}</td>'
     confidence = data.get("confidence")
-    delivery = f"attempt {event.attempt}" + (", replayed" if event.replayed else "")
+    delivery = ("replayed" if event.replayed else "live") + (f", attempt {event.attempt}" if event.attempt > 1 else "")
     if event.repeats:
         delivery += f", came {event.repeats + 1} times"
     remarks = f"<br><span class=warn>{_escaped('; '.join(event.remarks))}</span>" if event.remarks else ""

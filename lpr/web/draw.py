@@ -73,5 +73,6 @@ def _draw_label(canvas: Image, text: str, left: int, top: int) -> None:
         if letter == "Đ":
             before = cv2.getTextSize(plain[:place], font, size, thickness)[0][0]
             middle = bottom - pad - text_height // 2
-            stem = x + pad + before
-            cv2.line(canvas, (stem - 1, middle), (stem + text_height // 2, middle), _INK, thickness, cv2.LINE_AA)
+            stem = x + pad + before + text_height // 6
+            reach = max(2, text_height // 4)
+            cv2.line(canvas, (stem - reach, middle), (stem + reach, middle), _INK, thickness, cv2.LINE_AA)

@@ -5,6 +5,7 @@ import { labels, locale } from "/static/labels.en.js";
 
 const POLL_MS = 1000;
 const ANSWER_WITHIN_MS = 5000;
+const RETRY_PICTURE_MS = 4000;
 const MAX_PROBLEMS = 3;
 const STALE_AFTER_S = 10;
 
@@ -120,6 +121,7 @@ class Camera {
     this.shownAt = null;
     this.loading = false;
     this.visible = true;
+    this.retryAt = 0;
     this.figure = make("figure");
     this.shot = make("button", "shot");
     this.shot.type = "button";
@@ -131,17 +133,17 @@ class Camera {
     this.state = make("span", "state");
     this.state.append(make("i", "dot"), make("span"));
     this.message = make("em");
-    this.shot.append(this.message, this.state);
+    this.shot.append(this.message);
+    // Everything but trouble stands below the picture: cameras write their own clock into its corners.
     const caption = make("figcaption");
-    const names = make("div");
-    const numbers = make("div", "numbers");
     this.name = make("b");
-    this.gate = make("span");
-    this.rates = make("span");
-    this.count = make("span");
-    names.append(this.name, this.gate);
-    numbers.append(this.rates, this.count);
-    caption.append(names, numbers);
+    this.gate = make("span", "gate");
+    this.numbers = make("span", "numbers");
+    const head = make("div");
+    const foot = make("div");
+    head.append(this.name, this.state);
+    foot.append(this.gate, this.numbers);
+    caption.append(head, foot);
     this.figure.append(this.shot, caption);
     watcher?.observe(this.figure);
   }
@@ -155,8 +157,8 @@ class Camera {
     say(this.state.lastChild, labels.cameraStates[state]);
     say(this.name, camera.name);
     say(this.gate, camera.gateName);
-    say(this.rates, state === "running" ? labels.rates(camera.analysedFps, camera.decodedFps) : "");
-    say(this.count, labels.passagesOf(camera.passages));
+    const rates = state === "running" ? labels.rates(camera.analysedFps, camera.decodedFps) : "";
+    say(this.numbers, [labels.passagesOf(camera.passages), rates].filter(Boolean).join(", "));
     this.shot.setAttribute("aria-label", labels.enlarge(camera.name));
     this.drawMessage(state, camera);
     this.loadPicture();
@@ -165,8 +167,9 @@ class Camera {
   drawMessage(state, camera) {
     const has = this.image !== undefined || camera.lastFrameAt !== null;
     const quiet = has && (state === "running" || state === "ended");
-    const words = quiet ? "" : has ? labels.cameraStates[state] : labels.cameraEmpty[state] ?? "";
-    const more = quiet ? [] : [camera.detail, camera.lastFrameAt ? labels.lastPicture(time(camera.lastFrameAt)) : ""].filter(Boolean);
+    const last = camera.lastFrameAt ? labels.lastPicture(time(camera.lastFrameAt)) : labels.cameraStates[state];
+    const words = quiet ? "" : has ? last : labels.cameraEmpty[state] ?? "";
+    const more = quiet || !camera.detail ? [] : [camera.detail];
     const key = [words, ...more].join("\n");
     if (key === this.messageKey) return;
     this.messageKey = key;
@@ -176,7 +179,7 @@ class Camera {
   // A new picture takes the old one's place only when it is whole: nothing flickers, and a slow line is never flooded.
   loadPicture() {
     const at = pictureTime(this.camera);
-    if (!at || at === this.shownAt || this.loading || !this.visible) return;
+    if (!at || at === this.shownAt || this.loading || !this.visible || Date.now() < this.retryAt) return;
     this.loading = true;
     const width = Math.ceil(this.shot.clientWidth * Math.min(2, window.devicePixelRatio || 1));
     const image = new Image();
@@ -191,7 +194,7 @@ class Camera {
     });
     image.addEventListener("error", () => {
       this.loading = false;
-      this.shownAt = at;
+      this.retryAt = Date.now() + RETRY_PICTURE_MS;
     });
     image.src = `/cameras/${encodeURIComponent(this.id)}.jpg?width=${width}&at=${encodeURIComponent(at)}`;
   }
@@ -275,7 +278,7 @@ function drawFate(shown, passage) {
   line.append(icon(passage.delivery), labels.delivery[passage.delivery]);
   line.title = labels.deliveryHints[passage.delivery];
   const confidence = make("p");
-  confidence.append(make("span", "", `${Math.round(passage.confidence * 100)} %`));
+  confidence.append(make("span", "", `${Math.floor(passage.confidence * 100)} %`));
   shown.fate.replaceChildren(line, confidence);
 }
 
