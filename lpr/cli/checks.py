@@ -38,7 +38,7 @@ from lpr.link.base import LinkSettings
 from lpr.link.explain import explain
 from lpr.link.socketio_transport import SocketIoTransport, tls_context
 from lpr.outbox.files import lock_holder
-from lpr.vision.engine import EngineOptions, load_openvino
+from lpr.vision.engine import load_openvino
 from lpr.vision.golden import load_golden
 from lpr.vision.vision import Vision, VisionOptions
 
@@ -429,7 +429,7 @@ async def check_vision(config: AgentConfig) -> Sequence[Finding]:
     """The inference devices that are there, the networks on those that are configured, and whether they keep up."""
     # The import takes a second in which the other checks would stand still.
     await asyncio.to_thread(load_openvino)
-    async with Vision(VisionOptions(engine=EngineOptions())) as vision:
+    async with Vision(VisionOptions(models=config.vision.model_dir)) as vision:
         names = [f"{device} ({vision.engine.full_name(device)})" for device in vision.engine.devices]
         findings = [ok("device", f"OpenVINO has {', '.join(names)}")]
         wanted: dict[tuple[str, str], list[CameraConfig]] = {}
@@ -444,7 +444,7 @@ async def _networks(vision: Vision, config: AgentConfig, cameras: Sequence[Camer
         reader = await vision.reader(device, detail)
     except LprError as error:
         return failed("models", error)
-    golden, clock = load_golden(), SystemClock()
+    golden, clock = load_golden(config.vision.model_dir), SystemClock()
     took_ms = []
     for number in range(6):
         started = time.perf_counter()

@@ -25,7 +25,6 @@ SYSTEM_FILE = Path("/etc/lpr-agent") / FILE_NAME
 NOT_OBEYED: frozenset[KeyNames] = frozenset(
     {
         ("outbox", "keep_delivered"),
-        ("vision", "model_dir"),
         ("cameras", "analyse_source"),
     }
 )

@@ -42,7 +42,7 @@ def test_every_key_is_read_by_some_part_or_is_listed_as_not_obeyed() -> None:
 
 def test_setting_a_key_that_is_not_obeyed_is_warned_of(write: Callable[[str], Path]) -> None:
     path = write(GOOD.replace("source: usb:0", "source: usb:0\n    analyse_source: usb:1"))
-    assert load(path, {"LPR_VISION__MODEL_DIR": "/models"}).warnings == (
+    assert load(path, {"LPR_OUTBOX__KEEP_DELIVERED": "24 h"}).warnings == (
         "cameras[1].analyse_source (line 9) has no effect in this version",
-        "vision.model_dir ($LPR_VISION__MODEL_DIR) has no effect in this version",
+        "outbox.keep_delivered ($LPR_OUTBOX__KEEP_DELIVERED) has no effect in this version",
     )
