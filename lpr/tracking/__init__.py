@@ -1,12 +1,15 @@
 """From reads to passages: pure, time comes as an argument.
 
-settings     one camera's rules
-motion       where a plate will be, and how well a box fits
-assignment   which read belongs to which track
-vote         what the plate says, over all frames
-direction    which way it went
-track        one vehicle while it is in sight
-repeat       the same plate again at the same gate
-standing     text that belongs to the scene
-tracker      `PassageTracker`: all of these, for one camera
+- settings: one camera's rules
+- motion: where a plate will be, and how well a box fits
+- assignment: which read belongs to which track
+- vote: what the plate says, over all frames
+- direction: which way it went
+- shape: what shape whole plates have before this camera
+- sighting: one plate's vote, way and best picture
+- track: one vehicle while it is in sight, and the doubt whether it is still the same
+- trail: whether two tracks were pieces of one way
+- repeat: the same plate again at the same gate
+- standing: text that belongs to the scene
+- tracker: `PassageTracker`, all of these for one camera
 """

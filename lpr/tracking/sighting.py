@@ -12,6 +12,7 @@ from lpr.domain.geometry import Box
 from lpr.domain.plate import PlateColour, PlateRead, PlateText
 from lpr.tracking.direction import Pose, Way
 from lpr.tracking.settings import Decide, TrackingSettings, plate_size
+from lpr.tracking.shape import is_short
 from lpr.tracking.vote import Spelling, TextVote, conflict
 
 NEW_LOOK_STEP: Final = 0.5
@@ -29,10 +30,8 @@ STEADY_RATIO: Final = 0.15
 STEADY_FRAMES: Final = 2
 """Width by height may change by so much (natural logarithm) within so many frames; more, and the plate is coming out
 from behind something."""
-SHORT_NUMBER: Final = 4
 STEADY_FRAMES_SHORT: Final = 4
-"""Plates with so few digits are issued no more; a five-digit plate whose end is covered looks the same, so these must
-have kept their shape for longer."""
+"""A plate with few digits may be a longer one whose end is covered: it must have kept its shape for longer."""
 INVALID_EXTRA_FRAMES: Final = 4
 """Outside the grammar there is mostly a part of a plate: wait for the rest of it, and `invalid_wait_s` at least."""
 LEAST_WEIGHT: Final = 0.01
@@ -134,6 +133,7 @@ class Sighting:
         self._colours: dict[PlateColour, float] = {}
         self._look_pose: Pose | None = None
         self._ratios: deque[float] = deque(maxlen=STEADY_FRAMES_SHORT)
+        self._ratio_sum = 0.0
         self._keeps_picture = True
         self.add(first)
 
@@ -162,7 +162,9 @@ class Sighting:
         self.voted += 1
         self.widest_px = max(self.widest_px, read.box.width)
         self._colours[read.colour] = self._colours.get(read.colour, 0.0) + look.weight
-        self._ratios.append(math.log(max(1.0, read.box.width) / max(1.0, read.box.height)))
+        ratio = math.log(max(1.0, read.box.width) / max(1.0, read.box.height))
+        self._ratios.append(ratio)
+        self._ratio_sum += look.weight * ratio
 
     def _steady(self, frames: int) -> bool:
         """Whether the plate's shape has not changed over the last `frames` frames that voted."""
@@ -194,6 +196,7 @@ class Sighting:
         self.frames += other.frames
         self.voted += other.voted
         self.detection_sum += other.detection_sum
+        self._ratio_sum += other._ratio_sum
         self.widest_px = max(self.widest_px, other.widest_px)
         if other.first_seen.monotonic_s < self.first_seen.monotonic_s:
             self.first_seen, self.first_box = other.first_seen, other.first_box
@@ -221,6 +224,11 @@ class Sighting:
         return max(self._colours, key=lambda each: self._colours[each]) if self._colours else PlateColour.OTHER
 
     @property
+    def log_ratio(self) -> float:
+        """Mean natural logarithm of width by height over the frames that voted; 0 where none did."""
+        return self._ratio_sum / self.vote.weight if self.vote.weight > 0 else 0.0
+
+    @property
     def detection_confidence(self) -> float:
         """Mean over the frames, 0..1."""
         return self.detection_sum / self.frames
@@ -243,7 +251,7 @@ class Sighting:
         if not text.valid and self.last_seen.seconds_since(self.first_seen) < settings.invalid_wait_s:
             return None
         frames = settings.min_frames + (not text.valid) * INVALID_EXTRA_FRAMES
-        if _short(text.text):
+        if is_short(text.text):
             frames = max(frames, STEADY_FRAMES_SHORT)
             if not self._steady(STEADY_FRAMES_SHORT):
                 return None
@@ -272,7 +280,3 @@ def _sure(text: PlateText, settings: TrackingSettings) -> bool:
     weakest = min(text.character_confidences, default=0.0)
     margin = math.log(max(1e-9, weakest) / max(1e-9, 1 - weakest))
     return text.confidence >= settings.min_confidence and margin >= settings.min_margin
-
-
-def _short(text: str) -> bool:
-    return len(text) - len(text.rstrip("0123456789")) <= SHORT_NUMBER

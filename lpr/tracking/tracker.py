@@ -18,6 +18,7 @@ from lpr.tracking.assignment import best_assignment
 from lpr.tracking.motion import Motion
 from lpr.tracking.repeat import RepeatGuard, Verdict
 from lpr.tracking.settings import Decide, EmitRule, TrackingSettings
+from lpr.tracking.shape import Shapes, is_short
 from lpr.tracking.sighting import Look, Sighting, prepare
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.track import Challenge, Fate, Track
@@ -129,6 +130,7 @@ class PassageTracker:
         self._newest: Instant | None = None
         self._interval_s = 0.0
         self._sharpness = 0.0
+        self._shapes = Shapes()
         self._frame_size = (0, 0)
 
     @property
@@ -277,7 +279,9 @@ class PassageTracker:
             return []
         # A doubt that has begun is waited out: the text is not settled while a challenger stands.
         text = track.incumbent.settled(self._settings) if track.challenger is None else None
-        return [] if text is None else self._hand_on(track, text, now, last_word=False)
+        if text is None or self._shapes.looks_cut(text, track.incumbent.log_ratio):
+            return []
+        return self._hand_on(track, text, now, last_word=False)
 
     def _watch_standing(self, track: Track, now: Instant) -> None:
         text = track.reported
@@ -312,6 +316,8 @@ class PassageTracker:
         passage = self._passage(track, text, PassageOutcome.READ, action, now)
         self._guard.reported(text.text, passage.action, sighting.last_seen)
         track.fate, track.reported, track.passage_id = Fate.REPORTED, text, passage.passage_id
+        if text.valid and not is_short(text.text):
+            self._shapes.learn(text, sighting.log_ratio)
         sighting.drop_picture()
         return [passage]
 
@@ -433,7 +439,7 @@ class PassageTracker:
 
     def _last_word(self, track: Track, now: Instant) -> list[Passage]:
         text = track.incumbent.final(self._settings)
-        if text is not None:
+        if text is not None and not self._shapes.looks_cut(text, track.incumbent.log_ratio):
             return self._hand_on(track, text, now, last_word=True)
         if self._was_vehicle(track):
             self._waiting.append(_Waiting(track, track.last_seen))

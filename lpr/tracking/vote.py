@@ -38,10 +38,10 @@ SAME_LOOK: Final = 0.6
 """Correlation of the mistakes in two frames of one look."""
 SAME_PLATE: Final = 0.35
 """Correlation of the mistakes in two looks at one plate."""
-LOST_CHARACTER: Final = 0.03
-"""A frame shows fewer characters than there are: cut, covered, or two read as one."""
-INVENTED_CHARACTER: Final = 0.005
-"""A frame shows more characters than there are: a bolt, the police stamp."""
+LOST: Final = (0.02, 0.007)
+"""A frame shows one character less than there are, or more than one less: cut, covered, or two read as one."""
+INVENTED: Final = (0.004, 0.001)
+"""A frame shows one character more than there are, or more than one more: a bolt, the police stamp."""
 SLOT_CONFLICT: Final = -6.0
 """No single character says more than this against two spellings being one plate (natural logarithm)."""
 LENGTH_CONFLICT: Final = -2.0
@@ -50,7 +50,7 @@ GAP_AT_END: Final = -0.3
 GAP_INSIDE: Final = -0.8
 """A plate of two rows that is covered at one side loses a character at an end and one inside."""
 TEXTS_KEPT: Final = 16
-RUNNER_UP: Final = 0.1
+RUNNER_UP: Final = 0.02
 """A second length is asked for its text from this probability on."""
 RIVAL: Final = 0.003
 """Characters less probable than this are not looked at one by one."""
@@ -64,8 +64,11 @@ def _length_channel() -> Floats:
     """Probability [true length, length shown], 0..SLOTS each."""
     channel = np.zeros((SLOTS + 1, SLOTS + 1))
     for true in range(SLOTS + 1):
-        channel[true, :true] = LOST_CHARACTER / max(1, true)
-        channel[true, true + 1 :] = INVENTED_CHARACTER / max(1, SLOTS - true)
+        for shown in range(SLOTS + 1):
+            one, more = LOST if shown < true else INVENTED
+            others = true if shown < true else SLOTS - true
+            if shown != true:
+                channel[true, shown] = one if abs(shown - true) == 1 else more / (others - 1)
         channel[true, true] = 1.0 - channel[true].sum()
     return channel
 
@@ -248,18 +251,16 @@ class TextVote:
             total, scale = self._total()
             lengths = _softmax(scale * total.lengths)
             rows_probability = 1 / (1 + math.exp(-max(-30.0, min(30.0, scale * total.rows))))
-            order = np.argsort(lengths)[::-1]
-            best = self._decide_length(total, scale, lengths, int(order[0]), rows_probability)
-            # A text outside the grammar may be a length misread: let the runner-up speak where it has a case.
-            if not best.valid and lengths[order[1]] > RUNNER_UP:
-                second = self._decide_length(total, scale, lengths, int(order[1]), rows_probability)
-                best = second if second.valid else best
-            self._decision = best
+            texts = [
+                self._decide_length(total, scale, length, rows_probability)
+                for length in np.argsort(lengths)[::-1][:2].tolist()
+                if lengths[length] > RUNNER_UP
+            ]
+            self._decision = _likelier(texts, lengths)
         return self._decision
 
-    def _decide_length(
-        self, total: _Sums, scale: float, lengths: Floats, length: int, rows_probability: float
-    ) -> PlateText:
+    def _decide_length(self, total: _Sums, scale: float, length: int, rows_probability: float) -> PlateText:
+        """The best text of so many characters, its confidence as if the length were certain."""
         mean = _softmax(total.characters[length] / max(total.weight, TINY))
         table = np.full((SLOTS, CLASSES), TINY)
         table[:length, :BLANK] = mean[:length]
@@ -268,8 +269,7 @@ class TextVote:
         if len(text.text) != length:
             return replace(text, confidence=0.0)
         confidences = _confidences(text, _softmax(scale * total.characters[length]))
-        confidence = math.prod(confidences) * float(lengths[length])
-        return replace(text, confidence=min(1.0, confidence), character_confidences=confidences)
+        return replace(text, confidence=min(1.0, math.prod(confidences)), character_confidences=confidences)
 
     def _total(self) -> tuple[_Sums, float]:
         total = _Sums()
@@ -279,6 +279,16 @@ class TextVote:
             total.add(self._look, worth / self._look.weight, worth)
         # A single poor frame is not made poorer still: its own probabilities say how little it saw.
         return total, (max(1.0, _effective(total.weight, SAME_PLATE)) / total.weight if total.weight else 1.0)
+
+
+def _likelier(texts: list[PlateText], lengths: Floats) -> PlateText:
+    """The likelier of a text and its rival of another length, where plates outside the grammar are rare."""
+    weights = [float(lengths[len(text.raw)]) * (1.0 if text.valid else OUTSIDE_GRAMMAR) for text in texts]
+    best = max(range(len(texts)), key=lambda index: weights[index] * texts[index].confidence)
+    others = 1.0 - sum(float(lengths[len(text.raw)]) for text in texts)
+    # Where nothing is within the grammar, there is nothing to be rarer than.
+    certain = weights[best] / (sum(weights) + max(0.0, others) * max(weights))
+    return replace(texts[best], confidence=texts[best].confidence * certain)
 
 
 def _confidences(text: PlateText, characters: Floats) -> tuple[float, ...]:
