@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from lpr.config import CameraConfig
 from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, PlateDetected, Severity, Weather
 from lpr.domain.passage import Passage
@@ -34,7 +32,7 @@ def plate_detected(
         gate_name=camera.gate.name,
         camera_id=camera.id,
         camera_name=camera.name,
-        camera_host=camera_host(str(camera.source)),
+        camera_host=camera.source.host,
         action=passage.action,
         plate=passage.plate,
         vehicle_type=passage.vehicle_type,
@@ -70,14 +68,6 @@ def plate_unreadable(passage: Passage, camera: CameraConfig, *, max_message_byte
         plate_image=crop,
         original_image=scene,
     )
-
-
-def camera_host(source: str) -> str:
-    """Host of a camera's address without port or password; empty for cables, files and folders."""
-    try:
-        return urlsplit(source).hostname or ""
-    except ValueError:
-        return ""
 
 
 def _pictures(passage: Passage, max_message_bytes: int) -> tuple[Jpeg, Jpeg | None]:

@@ -42,7 +42,7 @@ def capture_settings(camera: CameraConfig) -> CameraSettings:
     """What the capture side needs of a camera's configuration."""
     return CameraSettings(
         camera_id=camera.id,
-        source=str(camera.source),
+        source=camera.source.reveal(),
         fps=camera.fps,
         transport=Transport(camera.transport.value),
         decoder=CaptureDecoder(camera.decoder.value),

@@ -66,10 +66,7 @@ def bench(
 
 
 def _configuration(device: str, detail: str) -> AgentConfig:
-    from pydantic import ValidationError
-
-    from lpr.config import AgentConfig
-    from lpr.domain.errors import ConfigError
+    from lpr.config import config_from
 
     values: dict[str, Any] = {
         "agent": {"id": "bench"},
@@ -77,10 +74,7 @@ def _configuration(device: str, detail: str) -> AgentConfig:
         "vision": {"device": device, "input": detail},
         "cameras": [{"id": "bench", "source": "/dev/null", "gate": {"id": "bench"}}],
     }
-    try:
-        return AgentConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"--device {device} or --detail {detail} is not one of those that there are") from error
+    return config_from(values)
 
 
 def _print_report(report: BenchReport) -> None:

@@ -89,7 +89,7 @@ def _closed_early(where: str) -> LinkError:
     hint = "is it a socket.io server, and does the address have the right scheme (http or https)?"
     if where.startswith(("https", "wss")):
         # TLS 1.3 servers say so only after the handshake, and not every library hears them out.
-        hint += " It may also want a client certificate: backend.client_cert_file and client_key_file"
+        hint += " It may also want a client certificate: backend.client_cert and client_key"
     return LinkError(f"{where} closed the connection during the handshake", hint=hint)
 
 
@@ -106,7 +106,7 @@ def _tls_failed(error: ssl.SSLError, where: str) -> LinkError:
     if "alert" in words:
         return LinkRefusedError(
             f"{where} refused our side of TLS: {words}",
-            hint="it may want a client certificate: backend.client_cert_file and client_key_file",
+            hint="it may want a client certificate: backend.client_cert and client_key",
         )
     return LinkError(f"TLS with {where} failed: {words}", hint="does this port speak TLS? otherwise use http://")
 

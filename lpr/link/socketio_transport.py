@@ -379,7 +379,7 @@ def tls_context(settings: LinkSettings) -> ssl.SSLContext:
         except (OSError, ssl.SSLError) as error:
             raise LinkRefusedError(
                 f"the client certificate {settings.client_cert_file} cannot be used: {_ssl_words(error)}",
-                hint="backend.client_cert_file and client_key_file must be PEM files that belong together, and that "
+                hint="backend.client_cert and client_key must be PEM files that belong together, and that "
                 "the agent's user can read",
             ) from error
     return context

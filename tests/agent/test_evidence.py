@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from lpr.agent.evidence import camera_host, plate_detected, plate_unreadable
+from lpr.agent.evidence import plate_detected, plate_unreadable
+from lpr.agent.pipeline import capture_settings
 from lpr.domain.events import ErrorCode, Weather
 from lpr.domain.geometry import Box
 from lpr.domain.passage import PassageOutcome
 from lpr.imaging import decode_image
-from tests.agent.helpers import make_config, make_passage
+from tests.agent.helpers import CAMERA, make_config, make_passage
 
 
 def test_the_event_says_when_the_frame_was_captured_not_when_it_was_decided(tmp_path: Path) -> None:
@@ -87,5 +88,17 @@ def test_an_unreadable_vehicle_is_an_error_with_the_best_guess_and_both_pictures
         ("http://cam.local/mjpg", "cam.local"),
     ],
 )
-def test_the_host_of_a_camera_comes_without_its_password(source: str, host: str) -> None:
-    assert camera_host(source) == host
+def test_the_event_names_the_host_of_the_camera_without_its_password(tmp_path: Path, source: str, host: str) -> None:
+    camera = make_config(tmp_path, {**CAMERA, "source": source}).cameras[0]
+
+    event = plate_detected(make_passage(), camera, weather=None, max_message_bytes=900_000)
+
+    assert event.camera_host == host
+
+
+def test_the_camera_itself_is_given_its_password(tmp_path: Path) -> None:
+    """Addresses print masked everywhere; a masked one opens no camera."""
+    camera = make_config(tmp_path).cameras[0]
+
+    assert "se:cret@" in capture_settings(camera).source
+    assert "se:cret" not in repr(capture_settings(camera))
