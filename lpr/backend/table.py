@@ -137,7 +137,11 @@ def _delay(event: StoredEvent) -> str:
         return ""
     if seconds < 0:
         return ""
-    return f"{seconds * 1000:.0f} ms" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 10:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def _local_time(moment: str) -> str:

@@ -24,7 +24,7 @@ def draw_jpeg(picture: CameraPicture, max_width: int) -> bytes:
     # The frame is shared with the analysis and must never be written to.
     canvas = resize(frame, width, height) if scale < 1.0 else frame.copy()
     if len(picture.region) >= 3:
-        _draw_region(canvas, picture.region)
+        canvas = _draw_region(canvas, picture.region)
     for plate in picture.plates:
         _draw_plate(canvas, plate, scale)
     return encode_jpeg(canvas, quality=JPEG_QUALITY).data
@@ -34,15 +34,18 @@ def _line_width(canvas: Image) -> int:
     return max(1, round(int(canvas.shape[1]) / 480))
 
 
-def _draw_region(canvas: Image, region: tuple[Point, ...]) -> None:
+def _draw_region(canvas: Image, region: tuple[Point, ...]) -> Image:
+    """The picture at half its light, and at its own inside the region. (Boolean indexing takes ten times as long.)"""
     import cv2
 
     height, width = canvas.shape[:2]
     outline = np.array([[round(x * (width - 1)), round(y * (height - 1))] for x, y in region], np.int32)
     inside = np.zeros((height, width), np.uint8)
     cv2.fillPoly(inside, [outline], 255)
-    canvas[inside == 0] //= 2
-    cv2.polylines(canvas, [outline], True, _REGION, _line_width(canvas), cv2.LINE_AA)
+    dimmed = canvas >> 1
+    cv2.copyTo(canvas, inside, dimmed)
+    cv2.polylines(dimmed, [outline], True, _REGION, _line_width(canvas), cv2.LINE_AA)
+    return dimmed
 
 
 def _draw_plate(canvas: Image, plate: SeenPlate, scale: float) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from lpr import wire
 from lpr.backend.messages import understand
 from lpr.backend.store import EventStore
-from lpr.backend.table import EventTable, status_words
+from lpr.backend.table import EventTable, row, status_words
 from tests.backend.helpers import detection, message
 
 
@@ -43,3 +45,24 @@ def test_a_status_is_put_in_words_whatever_it_holds() -> None:
     words = status_words({"status": "processing", "cameras": cameras, "queue": {"pending": 4}})
     assert words == "processing, 1 of 3 cameras running, 4 queued"
     assert status_words({"cameras": 7, "queue": None}) == "None, 0 of 0 cameras running, 0 queued"
+
+
+@pytest.mark.parametrize(
+    ("received_at", "words"),
+    [
+        ("2026-11-23T01:02:03.540Z", "84 ms"),
+        ("2026-11-23T01:02:45.000Z", "42 s"),
+        ("2026-11-23T01:33:03.000Z", "31 min"),
+        ("2026-11-24T01:02:03.000Z", "24 h"),
+        ("2026-11-23T01:02:03.000Z", ""),
+        ("soon", ""),
+    ],
+)
+async def test_the_delay_is_said_in_the_unit_that_fits_and_left_out_where_the_clocks_differ(
+    received_at: str, words: str
+) -> None:
+    store = EventStore()
+    await store.open()
+    kept = await store.keep(understand(wire.PLATE_DETECTED, message(), agent_id="gate"))
+    await store.close()
+    assert row(replace(kept.event, received_at=received_at))[6].plain == words
