@@ -65,6 +65,11 @@ def refusal(data: object, settings: LinkSettings) -> LinkRefusedError:
             f"{settings.url} has no namespace {settings.namespace}",
             hint="backend.namespace must be the one that the back-end serves with io.of(…)",
         )
+    if words == "Unable to connect":  # what a python-socketio server says of a namespace that nobody handles
+        return LinkRefusedError(
+            f"{settings.url} does not take us into the namespace {settings.namespace}",
+            hint="backend.namespace must be one that the back-end serves; where it does, check backend.token",
+        )
     return LinkRefusedError(
         f"{settings.url} refused the agent: {words or 'without a reason'}",
         hint="check backend.token or token_file, and that the back-end knows this agent; a new token is tried at once",
