@@ -39,13 +39,16 @@ class CaptureLimits:
 
     A loss is noticed after `stale_after_s` at the latest, whatever the decoder does. `open_timeout_s` and
     `read_timeout_s` are the decoder's own; a frozen stream takes it twice `read_timeout_s` to give up, which must be
-    little more than `stale_after_s`, so that its thread has ended before the next one starts.
+    little more than `stale_after_s`, so that its thread has ended before the next one starts. A camera that answers and
+    has never shown a picture is told lost after `first_picture_grace_s` and hung up on after `first_picture_within_s`:
+    some send a whole picture only every ten seconds.
     """
 
     open_timeout_s: float = 4.0
     read_timeout_s: float = 2.0
     stale_after_s: float = 4.5
     first_picture_within_s: float = 15.0
+    first_picture_grace_s: float = 10.0
     backoff_first_s: float = 1.0
     backoff_most_s: float = 30.0
     steady_after_s: float = 10.0

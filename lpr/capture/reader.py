@@ -3,7 +3,7 @@
 The states, and all moves between them:
 
     STOPPED ──────> CONNECTING ──> RUNNING     the first picture is here
-                    CONNECTING ──> LOST        it failed, or no picture came for `stale_after_s`
+                    CONNECTING ──> LOST        it failed, or showed no picture in time
                     RUNNING ─────> LOST        it failed, ended (a camera has no end), or went silent
                     LOST ────────> RUNNING     pictures again, after however many tries
                     CONNECTING, RUNNING ──> ENDED    a file came to its end
@@ -264,6 +264,10 @@ class CameraReader:
             if self._stopping.is_set():
                 return
             session = self._session
+            if session is not None and self._is_slow_to_show(session):
+                self._log.info("camera_slow_to_show", reason=fault.message)
+                await self._give_up_session()
+                continue
             if session is not None and self._was_steady(session):
                 failures = 0
             self._lose(fault)
@@ -299,7 +303,7 @@ class CameraReader:
                         f"no picture from {self.info.description} for {silent_s:.1f} s",
                         hint="The connection stands, but nothing comes: look at the camera and at the network to it.",
                     )
-                if not session.first_picture and silent_s > limits.stale_after_s:
+                if not session.first_picture and silent_s > self._told_lost_after_s(session):
                     self._lose(CaptureError(f"no picture yet from {self.info.description} after {silent_s:.1f} s"))
                 check_again_s = min(0.25, limits.stale_after_s / 4)
                 await asyncio.wait(either, timeout=check_again_s, return_when=asyncio.FIRST_COMPLETED)
@@ -313,6 +317,14 @@ class CameraReader:
     def _silent_s(self, session: Session) -> float:
         last = session.last_picture if session.first_picture else None
         return self._clock.now().seconds_since(last or session.started)
+
+    def _told_lost_after_s(self, session: Session) -> float:
+        limits = self.settings.limits
+        return limits.first_picture_grace_s if session.opened else limits.stale_after_s
+
+    def _is_slow_to_show(self, session: Session) -> bool:
+        """Whether the first connection of all was good and too short for a camera whose whole pictures are rare."""
+        return self._tries == 1 and session.opened and session.first_picture is None
 
     def _was_steady(self, session: Session) -> bool:
         first, last = session.first_picture, session.last_picture

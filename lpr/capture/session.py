@@ -75,6 +75,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[CaptureError | None] = self._loop.create_future()
         self.started = clock.now()
+        self.opened = False
         self.first_picture: Instant | None = None
         self.last_picture: Instant | None = None
         # A daemon, because native code that hangs must not keep the process from ending.
@@ -107,6 +108,7 @@ class Session:
         try:
             try:
                 self._source.open()
+                self.opened = True
                 if self._source.live:
                     self._read_live()
                 else:

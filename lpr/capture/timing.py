@@ -7,6 +7,7 @@ from collections import deque
 _TOLERANCE_S = 0.002
 """Time stamps in files are rounded to milliseconds."""
 _RESYNCS_BELIEVED = 3
+_AS_MADE = 0.8
 
 
 class FpsLimiter:
@@ -107,7 +108,7 @@ class LagMeter:
         made_apart_s, came_apart_s = stamp_s - previous_stamp_s, now_s - previous_now_s
         if made_apart_s <= 0:
             return came_apart_s < 0.008
-        return came_apart_s < 0.5 * made_apart_s
+        return came_apart_s < _AS_MADE * made_apart_s
 
     def _measure(self, delay_s: float, now_s: float) -> float:
         # A queue whose delays rise towards the right: its head is the least of the window.

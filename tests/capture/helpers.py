@@ -21,6 +21,7 @@ QUICK = CaptureLimits(
     read_timeout_s=1.0,
     stale_after_s=1.5,
     first_picture_within_s=4.0,
+    first_picture_grace_s=1.5,
     backoff_first_s=0.2,
     backoff_most_s=0.8,
     steady_after_s=2.0,

@@ -123,7 +123,7 @@ async def test_a_thread_that_hangs_in_native_code_is_noticed_left_behind_and_nev
 
 async def test_a_camera_that_connects_and_shows_nothing_is_told_lost_and_may_still_come() -> None:
     wait = threading.Event()
-    limits = replace(FAST_AGAIN, stale_after_s=0.1, first_picture_within_s=5.0)
+    limits = replace(FAST_AGAIN, stale_after_s=0.05, first_picture_grace_s=0.2, first_picture_within_s=5.0)
     diary = Diary()
     script = [lambda: (wait.wait(), None)[1], *pictures(2000)]
     settings = replace(camera(fps=1000), limits=limits)
@@ -132,6 +132,14 @@ async def test_a_camera_that_connects_and_shows_nothing_is_told_lost_and_may_sti
         wait.set()
         await diary.until(RUNNING)
         assert reader.statistics().tries == 1
+
+
+async def test_a_camera_that_is_slow_to_show_its_first_picture_is_not_told_lost() -> None:
+    scripts = iter([[CaptureError("sent no picture for 2.0 s")], pictures(2000)])
+    diary = Diary()
+    async with reader_of(lambda: ScriptedSource(next(scripts)), diary):
+        await diary.until(RUNNING)
+    assert diary.states == [CONNECTING, RUNNING, STOPPED]
 
 
 async def test_frames_of_a_called_off_thread_are_not_offered_any_more() -> None:
