@@ -27,7 +27,8 @@ from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import EmitRule, Line, TrackingSettings
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.tracker import PassageTracker
-from lpr.vision.plate_reader import PlateReader
+from lpr.vision.motion import MotionGate
+from lpr.vision.plate_reader import PlateReader, region_bounds
 
 SWEEP_EVERY_S = 0.5
 """How often a live camera's tracker is asked what has gone, for when no frames come."""
@@ -112,6 +113,7 @@ class CameraPipeline:
         self._decoded_rate = (0.0, 0, 0.0)
         self._notices: asyncio.Queue[CameraChange] = asyncio.Queue()
         self._captured = self._overwritten = 0
+        self._gate = MotionGate()
         self._vision_failed_at_s: float | None = None
 
     def configure(self, config: AgentConfig, camera: CameraConfig) -> None:
@@ -159,8 +161,12 @@ class CameraPipeline:
 
     async def _analyse(self) -> None:
         async for frame in self.capture.frames():
-            age_s = self._clock.now().seconds_since(frame.captured_at)
-            self._count_frames(age_s)
+            self._count_frames()
+            if not self._worth_a_look(frame):
+                self._metrics.frame_skipped(self.camera.id)
+                await self._publish(self.tracker.close_stale(frame.captured_at), settled_by=frame.captured_at)
+                continue
+            self._metrics.frame_analysed(self.camera.id, self._clock.now().seconds_since(frame.captured_at))
             try:
                 reads = await self._plates.read(frame, self.camera.roi or ())
             except VisionError as error:
@@ -172,8 +178,13 @@ class CameraPipeline:
             self.analysed, self.reads = frame, reads
             await self._publish(passages, settled_by=frame.captured_at)
 
-    def _count_frames(self, age_s: float) -> None:
-        self._metrics.frame_analysed(self.camera.id, max(0.0, age_s))
+    def _worth_a_look(self, frame: Frame) -> bool:
+        """A scene in which nothing moves is analysed once a second; one with an undecided vehicle always."""
+        bounds = region_bounds(self.camera.roi or (), frame.width, frame.height)
+        moving = self._gate.open_for(frame.image, bounds, frame.captured_at.monotonic_s)
+        return moving or any(not (track.reported or track.standing) for track in self.tracker.tracks)
+
+    def _count_frames(self) -> None:
         counts = self.capture.statistics()
         self._metrics.frames_captured(self.camera.id, counts.captured - self._captured)
         self._metrics.frames_dropped(self.camera.id, counts.overwritten - self._overwritten)
