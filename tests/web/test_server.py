@@ -272,6 +272,6 @@ async def test_closing_does_not_wait_for_those_who_look(source: FakeStatusSource
             async with session.get(page.url) as answer:
                 assert answer.status == 200
             began = loop.time()
-        assert loop.time() - began < 1.0
+        assert loop.time() - began < 5
         with pytest.raises(aiohttp.ClientError):
             await session.get(page.url)
