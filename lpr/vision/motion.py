@@ -27,7 +27,7 @@ MIN_CELLS = 2
 
 
 class MotionGate:
-    """Remembers one camera's scene. One in which nothing moves is analysed every `look_every_s` seconds all the same."""
+    """Remembers one camera's scene; one that stands still is analysed every `look_every_s` seconds all the same."""
 
     def __init__(self, look_every_s: float = 1.0) -> None:
         self._look_every_s = look_every_s
