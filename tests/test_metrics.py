@@ -18,10 +18,10 @@ def text(metrics: Metrics) -> str:
 def test_frames_are_counted_for_each_camera_on_its_own() -> None:
     metrics = Metrics()
     for _ in range(3):
-        metrics.frame_captured("CAM_001")
+        metrics.frames_captured("CAM_001")
     metrics.frame_analysed("CAM_001", 0.120)
     metrics.frames_dropped("CAM_001", 2)
-    metrics.frame_captured("CAM_002")
+    metrics.frames_captured("CAM_002")
 
     one, two = metrics.camera_counts("CAM_001"), metrics.camera_counts("CAM_002")
     assert (one.captured, one.analysed, one.dropped, one.skipped) == (3, 1, 2, 0)
@@ -89,7 +89,7 @@ def test_threads_lose_no_value() -> None:
 
     def work() -> None:
         for _ in range(500):
-            metrics.frame_captured("CAM_001")
+            metrics.frames_captured("CAM_001")
             metrics.stage(Stage.DECODE, 1.0)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
