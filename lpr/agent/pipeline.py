@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lpr.agent.publisher import Publisher
 from lpr.capture.base import CameraSettings, Pace, Transport
 from lpr.capture.base import Decoder as CaptureDecoder
-from lpr.capture.reader import CameraChange, CameraReader
+from lpr.capture.reader import CameraChange, CameraReader, SourceFactory
+from lpr.capture.source import open_source
 from lpr.config import AgentConfig, CameraConfig
 from lpr.config import Pace as ConfigPace
 from lpr.domain.clock import Clock, Instant, isoformat_ms
@@ -92,12 +93,15 @@ class CameraPipeline:
         metrics: Metrics,
         on_change: Callable[[], None],
         on_published: Callable[[], Awaitable[None]],
+        source_factory: SourceFactory = open_source,
     ) -> None:
         self.camera = camera
         self._plates, self._publisher = reader, publisher
         self._clock, self._metrics = clock, metrics
         self._on_change, self._on_published = on_change, on_published
-        self.capture = CameraReader(capture_settings(camera), clock=clock, on_change=self._changed)
+        self.capture = CameraReader(
+            capture_settings(camera), clock=clock, on_change=self._changed, source_factory=source_factory
+        )
         self.tracker = PassageTracker(
             tracking_settings(config, camera),
             guard,
@@ -166,12 +170,12 @@ class CameraPipeline:
                 self._metrics.frame_skipped(self.camera.id)
                 await self._publish(self.tracker.close_stale(frame.captured_at), settled_by=frame.captured_at)
                 continue
-            self._metrics.frame_analysed(self.camera.id, self._clock.now().seconds_since(frame.captured_at))
             try:
                 reads = await self._plates.read(frame, self.camera.roi or ())
             except VisionError as error:
                 await self._vision_failed(error)
                 continue
+            self._metrics.frame_analysed(self.camera.id, self._clock.now().seconds_since(frame.captured_at))
             self._metrics.plates_read(self.camera.id, len(reads))
             with self._metrics.timed(Stage.TRACK):
                 passages = self.tracker.update(frame, reads, self._clock.now())

@@ -24,6 +24,8 @@ from lpr.agent.memory import TrackingMemory
 from lpr.agent.page import PageSource, picture_of
 from lpr.agent.pipeline import CameraPipeline
 from lpr.agent.publisher import Publisher
+from lpr.capture.reader import SourceFactory
+from lpr.capture.source import open_source
 from lpr.config import AckRule, AgentConfig, CameraConfig, DetectorInput, Precision, RuntimeOverrides, apply_changes
 from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.commands import CameraSelection
@@ -63,6 +65,7 @@ class Agent:
 
     `config` is what is in force at the start, changes of earlier runs included. `data_dir` must exist or be makeable.
     With `end_with_files` false it goes on when all files have been played; `files_delivered` tells in either case.
+    `source_factory` opens the cameras: another one than `open_source` lets measurements bring cameras of their own.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Agent:
         clock: Clock | None = None,
         metrics: Metrics | None = None,
         end_with_files: bool = True,
+        source_factory: SourceFactory = open_source,
     ) -> None:
         self.config = config
         self.clock: Clock = clock or SystemClock()
@@ -84,6 +88,7 @@ class Agent:
         self.files_delivered = asyncio.Event()
         """Set when all files have been played and the back-end holds everything."""
         self._end_with_files = end_with_files
+        self._source_factory = source_factory
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
@@ -377,6 +382,7 @@ class Agent:
             metrics=self.metrics,
             on_change=self._changed.set,
             on_published=self._remember,
+            source_factory=self._source_factory,
         )
 
     async def _run_camera(self, pipeline: CameraPipeline) -> None:
