@@ -123,6 +123,7 @@ class Session:
         if self.ended.done():
             return
         if outcome is None or isinstance(outcome, CaptureError):
+            _forget_where(outcome)
             self.ended.set_result(outcome)
         else:
             self.ended.set_exception(outcome)
@@ -214,3 +215,10 @@ class Session:
             self._counts.newest = frame
             self._counts.offered += 1
             self._counts.rate.count(self._clock.now().monotonic_s)
+
+
+def _forget_where(error: BaseException | None) -> None:
+    """Drop the tracebacks of a fault: it may be kept for long, and they keep this session and its last picture."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

@@ -134,4 +134,7 @@ async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> Non
 
 async def drain(reader: CameraReader) -> int:
     """Take frames until there are no more; how many there were."""
-    return len([frame async for frame in reader.frames()])
+    count = 0
+    async for _frame in reader.frames():
+        count += 1
+    return count
