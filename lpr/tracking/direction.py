@@ -22,6 +22,7 @@ CERTAIN: Final = 4.0
 """Standard deviations of the detector's jitter that a movement must exceed."""
 MIN_GROWTH: Final = 0.06
 """Natural logarithm; smaller changes of size are lens and slope."""
+SMOOTHING: Final = 0.5
 MIN_STEP: Final = 0.6
 """Plate sizes; smaller movements are wind in the pole."""
 
@@ -39,6 +40,14 @@ class Pose:
         """The pose of a plate in `box`."""
         return cls(*box.centre, math.log(plate_size(box)))
 
+    def towards(self, other: Pose, share: float) -> Pose:
+        """The pose at `share` of the way to `other`."""
+        return Pose(
+            self.x + share * (other.x - self.x),
+            self.y + share * (other.y - self.y),
+            self.log_size + share * (other.log_size - self.log_size),
+        )
+
     def distance(self, other: Pose) -> float:
         """To `other`, in the larger one's plate sizes."""
         return math.hypot(self.x - other.x, self.y - other.y) / math.exp(max(self.log_size, other.log_size))
@@ -51,15 +60,20 @@ class Way:
         self._poses: list[Pose] = []
         self._stride = 1
         self._seen = 0
+        self._smooth = Pose(0.0, 0.0, 0.0)
         self.travel = 0.0
         self.growth = 0.0
 
     def add(self, pose: Pose) -> None:
         """The plate was here. A plate that is cut by the picture's edge should not be added: its centre lies."""
         if self._poses:
-            # Travel is the farthest it has been from where it began: a shaking camera does not add up.
-            self.travel = max(self.travel, self._poses[0].distance(pose))
-            self.growth = max(self.growth, abs(pose.log_size - self._poses[0].log_size))
+            # The farthest it has been from where it began, smoothed: neither a shaking camera nor a box that is found
+            # badly once in ten minutes makes a movement.
+            self._smooth = self._smooth.towards(pose, SMOOTHING)
+            self.travel = max(self.travel, self._poses[0].distance(self._smooth))
+            self.growth = max(self.growth, abs(self._smooth.log_size - self._poses[0].log_size))
+        else:
+            self._smooth = pose
         if self._seen % self._stride == 0:
             self._poses.append(pose)
         self._seen += 1

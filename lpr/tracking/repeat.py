@@ -16,6 +16,8 @@ from typing import Any, Final
 from lpr.domain.clock import Instant
 from lpr.domain.passage import Action
 
+TURN_S: Final = 3.0
+"""A vehicle cannot have gone and come back within so many seconds: what seems to move the other way is a wobble."""
 MAX_PLATES: Final = 2000
 """Plates remembered at most; the least recently seen is forgotten first."""
 
@@ -54,7 +56,8 @@ class RepeatGuard:
             return Verdict.NEW
         if action is None:
             return Verdict.UNCERTAIN
-        return Verdict.REPEAT if action is seen.action else Verdict.NEW
+        turned = action is not seen.action and at.seconds_since(seen.last_seen) >= TURN_S
+        return Verdict.NEW if turned else Verdict.REPEAT
 
     def reported(self, text: str, action: Action, at: Instant) -> None:
         """`text` was handed on as a passage."""

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from lpr.domain.clock import Instant
 from lpr.domain.frame import Frame
 from lpr.domain.geometry import Box
 from lpr.domain.plate import PlateColour, PlateRead, PlateText
@@ -127,6 +128,8 @@ class Sighting:
         self.last_seen = first.frame.captured_at
         self.first_box = first.read.box
         self.last_box = first.read.box
+        self.first_vote: tuple[Instant, Box] | None = None
+        self.last_vote: tuple[Instant, Box] | None = None
         self.best: View | None = None
         self.widest_px = 0.0
         self.detection_sum = 0.0
@@ -160,6 +163,8 @@ class Sighting:
             self._look_pose = pose
         self.vote.add(look.spelling, read.rows_probability, read.plate.text, look.weight, new_look)
         self.voted += 1
+        self.last_vote = (look.frame.captured_at, read.box)
+        self.first_vote = self.first_vote or self.last_vote
         self.widest_px = max(self.widest_px, read.box.width)
         self._colours[read.colour] = self._colours.get(read.colour, 0.0) + look.weight
         ratio = math.log(max(1.0, read.box.width) / max(1.0, read.box.height))
@@ -205,6 +210,10 @@ class Sighting:
         else:
             self.last_seen, self.last_box = other.last_seen, other.last_box
             self.way.extend(other.way)
+        votes = [each for each in (self.first_vote, self.last_vote, other.first_vote, other.last_vote) if each]
+        if votes:
+            self.first_vote = min(votes, key=lambda each: each[0].monotonic_s)
+            self.last_vote = max(votes, key=lambda each: each[0].monotonic_s)
         for colour, weight in other._colours.items():
             self._colours[colour] = self._colours.get(colour, 0.0) + weight
         if (

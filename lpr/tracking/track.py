@@ -169,6 +169,11 @@ class Track:
         return now.seconds_since(self.rest_since)
 
     @property
+    def frames(self) -> int:
+        """Frames that it was seen in, the challenger's included."""
+        return self.incumbent.frames + (self.challenger.frames if self.challenger else 0)
+
+    @property
     def box(self) -> Box:
         """Where it was last seen, pixels."""
         return self.last_box

@@ -19,7 +19,7 @@ from lpr.tracking.motion import Motion
 from lpr.tracking.repeat import RepeatGuard, Verdict
 from lpr.tracking.settings import Decide, EmitRule, TrackingSettings
 from lpr.tracking.shape import Shapes, is_short
-from lpr.tracking.sighting import Look, Sighting, prepare
+from lpr.tracking.sighting import LAST_WORD_WEIGHT, Look, Sighting, prepare
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.track import Challenge, Fate, Track
 from lpr.tracking.trail import Trail
@@ -45,6 +45,9 @@ WAITING_KEPT: Final = 8
 NOTES_KEPT: Final = 256
 UNREADABLE_DETECTION: Final = 0.5
 """Mean detection confidence below which an unread track is taken for a false alarm."""
+TENTATIVE_FRAMES: Final = 3
+TENTATIVE_GAP_S: Final = 0.8
+"""A track of fewer frames may be a false alarm, and must not wait for a vehicle to come by."""
 OUTSIDE_GAP_S: Final = 0.6
 """A track that was expected to have left the picture is closed after so long."""
 
@@ -184,7 +187,7 @@ class PassageTracker:
         for track in sorted(self._tracks, key=lambda each: each.incumbent.first_seen.monotonic_s):
             passages += self._end(track, now)
         self._tracks.clear()
-        passages += self._release(now, everything=True)
+        passages += self._release(now, now, everything=True)
         return tuple(passages)
 
     # What a frame shows
@@ -394,12 +397,15 @@ class PassageTracker:
         self._tracks = kept
         for track in sorted(gone, key=lambda each: each.last_seen.monotonic_s):
             passages += self._end(track, now)
-        return passages + self._release(at, everything=False)
+        return passages + self._release(at, now, everything=False)
 
     def _is_gone(self, track: Track, at: Instant) -> bool:
         unseen_s = at.seconds_since(track.last_seen)
         patience_s = GAP_FRAMES * self._interval_s
-        if unseen_s > max(self._settings.max_gap_s, patience_s):
+        most_s = self._settings.max_gap_s
+        if track.frames < TENTATIVE_FRAMES:
+            most_s = min(most_s, TENTATIVE_GAP_S)
+        if unseen_s > max(most_s, patience_s):
             return True
         if unseen_s <= max(OUTSIDE_GAP_S, patience_s):
             return False
@@ -446,7 +452,9 @@ class PassageTracker:
             return (
                 self._report_unreadable(self._waiting.popleft().track, now) if len(self._waiting) > WAITING_KEPT else []
             )
-        self._note_track(NoteKind.FLICKER, track, now)
+        # Where nothing was ever readable it was a lamp, and lamps would fill the log.
+        if track.incumbent.vote.weight >= LAST_WORD_WEIGHT:
+            self._note_track(NoteKind.FLICKER, track, now)
         return []
 
     def _was_vehicle(self, track: Track) -> bool:
@@ -459,7 +467,7 @@ class PassageTracker:
             and sighting.last_box.width >= settings.min_width_px
         )
 
-    def _release(self, at: Instant, everything: bool) -> list[Passage]:
+    def _release(self, at: Instant, now: Instant, everything: bool) -> list[Passage]:
         """Report the unread vehicles that nothing has explained in time."""
         passages: list[Passage] = []
         while self._waiting:
@@ -467,7 +475,7 @@ class PassageTracker:
             if not everything and at.seconds_since(oldest.closed_at) < self._settings.unreadable_hold_s:
                 break
             self._waiting.popleft()
-            passages += self._report_unreadable(oldest.track, at)
+            passages += self._report_unreadable(oldest.track, now)
         return passages
 
     def _report_unreadable(self, track: Track, now: Instant) -> list[Passage]:

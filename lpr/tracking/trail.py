@@ -38,11 +38,14 @@ class Trail:
     def of(cls, sighting: Sighting) -> Trail:
         """The trail that `sighting` has left so far."""
         vote = sighting.vote
+        # What was seen before the plate could be read may have been a lamp that the track began with.
+        first = sighting.first_vote or (sighting.first_seen, sighting.first_box)
+        last = sighting.last_vote or (sighting.last_seen, sighting.last_box)
         return cls(
-            sighting.first_seen,
-            sighting.last_seen,
-            sighting.first_box,
-            sighting.last_box,
+            first[0],
+            last[0],
+            first[1],
+            last[1],
             vote.spelling() if vote.weight > 0 else None,
             sighting.voted,
         )

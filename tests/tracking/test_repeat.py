@@ -99,3 +99,10 @@ def test_what_makes_no_sense_is_not_taken_up() -> None:
     )
 
     assert restored.count == 0
+
+
+def test_nobody_turns_round_within_a_moment() -> None:
+    guard = guard_with("59X112345", ENTRY)
+
+    assert guard.verdict("59X112345", EXIT, at(1)) is Verdict.REPEAT
+    assert guard.verdict("59X112345", EXIT, at(5)) is Verdict.NEW

@@ -644,3 +644,15 @@ def test_probabilities_of_another_number_of_slots_are_read_all_the_same() -> Non
         )
 
     assert texts(passages) == ["51A12345"]
+
+
+def test_a_lamp_that_flashed_once_does_not_become_the_vehicle_that_comes_later() -> None:
+    subject = tracker()
+    lamp = read("", Box(600, 300, 30, 24), sure=0.5, readable=0.01, detection=0.36)
+    passages = list(subject.update(frame(0.0), [lamp]))
+    for seconds in times(0.125, 1.5, 8):
+        passages += subject.update(frame(seconds), [])
+    passages += play(subject, [("59X112345", standing(square(610, 310)))], start_s=1.5, until_s=3)
+
+    assert texts(passages) == ["59X112345"]
+    assert passages[0].first_seen == at(1.5)
