@@ -52,7 +52,9 @@ def _draw_plate(canvas: Image, plate: SeenPlate, scale: float) -> None:
     import cv2
 
     corners = np.array([[x * scale, y * scale] for x, y in plate.corners.points], np.float64).round().astype(np.int32)
-    cv2.polylines(canvas, [corners], True, _PLATE, _line_width(canvas) + 1, cv2.LINE_AA)
+    # Thin around a small plate, so that its characters stay in sight.
+    line = max(1, min(_line_width(canvas) + 1, round(plate.corners.box.height * scale / 12)))
+    cv2.polylines(canvas, [corners], True, _PLATE, line, cv2.LINE_AA)
     if plate.text:
         _draw_label(canvas, plate.text, int(corners[:, 0].min()), int(corners[:, 1].min()))
 

@@ -55,7 +55,7 @@ export const labels = {
   cameras: "Cameras",
   noCameras: "No camera is configured",
   noCamerasHint: "Name one under “cameras:” in the configuration, then start the agent again.",
-  rates: (analysed, decoded) => `${analysed.toFixed(1)} of ${decoded.toFixed(1)} fps`,
+  rates: (analysed, decoded) => (decoded > analysed ? `${analysed.toFixed(1)} of ${decoded.toFixed(1)} fps` : `${analysed.toFixed(1)} fps`),
   passagesOf: (count) => `${count} ${count === 1 ? "vehicle" : "vehicles"}`,
   lastPicture: (time) => `Last picture ${time}`,
   enlarge: (name) => `${name}: enlarge or shrink`,
