@@ -22,7 +22,7 @@ Stroke = tuple[tuple[float, float, bool], ...]
 GLYPH_HEIGHT: Final = 96
 """Pixels of cap height in the cached masks; a plate scales them down."""
 
-STROKE_FONTS: Final = 24
+STROKE_FONTS: Final = 40
 _OVERSAMPLE: Final = 2
 _SUPERSCRIPT_BITS: Final = 4
 
@@ -50,8 +50,15 @@ _STROKES: Final[dict[str, tuple[tuple[Stroke, ...], ...]]] = {
         _paths("60,0 60,100", "60,2 35,20"),
         _paths("20,26 70,0 70,100"),
         _paths("40,14 70,4 70,0 70,100"),
+        _paths("8,30 70,0 70,100"),
+        _paths("0,24 72,0 72,100"),
     ),
-    "2": (_paths("0,24 0,0r 100,0r 100,38r 0,100 100,100"), _paths("0,24 0,0r 100,0r 100,50r 0,85r 0,100 100,100")),
+    "2": (
+        _paths("0,24 0,0r 100,0r 100,38r 0,100 100,100"),
+        _paths("0,24 0,0r 100,0r 100,50r 0,85r 0,100 100,100"),
+        _paths("2,16 10,2 30,0 76,0 96,8 100,26 90,42 0,100 100,100"),
+        _paths("0,18 0,0r 100,0r 100,30 92,44 0,98 100,100"),
+    ),
     "3": (
         _paths("0,22 0,0r 100,0r 100,47r 45,47", "45,47 100,47r 100,100r 0,100r 0,78"),
         _paths("0,0 96,0 45,40 100,42r 100,100r 0,100r 0,78"),
