@@ -34,9 +34,8 @@ def backend(
     token: Annotated[
         str | None, typer.Option(help="Token that agents must present.", envvar="LPR_BACKEND_TOKEN", show_envvar=True)
     ] = None,
-    database: Annotated[
-        Path | None, typer.Option(help="SQLite file to keep events in; without it they live in memory.")
-    ] = None,
+    database: Annotated[Path, typer.Option(help="SQLite file to keep events in.")] = Path("lpr-backend.db"),
+    memory: Annotated[bool, typer.Option("--memory", help="Keep events in memory: a restart forgets them.")] = False,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,7 +63,7 @@ def backend(
         port=port,
         namespace=namespace,
         token=token or None,
-        database=database,
+        database=None if memory else database,
         faults=tuple(parse_fault(each) for each in fault or ()),
         slow_s=slow,
         strict=strict,

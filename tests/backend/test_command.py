@@ -21,7 +21,7 @@ from tests.backend.helpers import connected, message
 
 
 @asynccontextmanager
-async def started(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def started(*arguments: str, directory: Path | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
     environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "160", "LC_ALL": "C"}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -29,6 +29,7 @@ async def started(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
+        cwd=directory,
     )
     try:
         async with asyncio.timeout(30):
@@ -63,8 +64,8 @@ async def test_json_lines_come_at_once_and_a_signal_ends_it_cleanly(number: sign
     assert (process.returncode, out, err) == (0, b"", b"")
 
 
-async def test_without_a_terminal_there_is_a_line_an_event(tmp_path: Path) -> None:
-    async with started("--port", "0", "--fault", "retry:x1") as process:
+async def test_without_a_terminal_there_is_a_line_an_event() -> None:
+    async with started("--port", "0", "--memory", "--fault", "retry:x1") as process:
         url = (await _line(process.stdout)).split()[1].removesuffix("/ai")
         assert "no agent connected" in await _line(process.stdout)
         assert await _line(process.stdout) == "faults in force: retry:x1"
@@ -81,7 +82,7 @@ async def test_a_port_in_use_is_an_error_of_two_lines_and_exit_code_1() -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        async with started("--port", str(port)) as process:
+        async with started("--port", str(port), "--memory") as process:
             out, err = await process.communicate()
     assert process.returncode == 1
     assert out == b""
@@ -94,8 +95,18 @@ async def test_a_port_in_use_is_an_error_of_two_lines_and_exit_code_1() -> None:
     ("arguments", "word"), [(("--fault", "lazy"), "silent"), (("--namespace", "ai"), "begin with /")], ids=str
 )
 async def test_wrong_arguments_are_exit_code_2(arguments: tuple[str, ...], word: str) -> None:
-    async with started("--port", "0", *arguments) as process:
+    async with started("--port", "0", "--memory", *arguments) as process:
         _, err = await process.communicate()
     assert process.returncode == 2
     assert word in err.decode()
     assert "Traceback" not in err.decode()
+
+
+async def test_what_was_acknowledged_is_still_there_after_a_restart(tmp_path: Path) -> None:
+    """In a file unless `--memory` says otherwise: a back-end that forgets would be sent nothing again."""
+    for expected in ("ok", "duplicate"):
+        async with started("--port", "0", "--json", directory=tmp_path) as process:
+            url = (await _line(process.stderr)).split()[-1].removesuffix("/ai")
+            async with connected(backend_at(url)) as agent:
+                assert (await agent.send(message("event-1")))["status"] == expected
+    assert (tmp_path / "lpr-backend.db").exists()
