@@ -247,51 +247,52 @@ SequenceRanges: TypeAlias = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overflow:
-    """What a limit took out of the queue. `cause` names the limit; ranges name the events by their sequences.
+    """What a limit took out of the queue. `cause` names the limit.
 
-    `unknown` are sequences whose events were lost before it was written down what they were.
+    The first five count what went, by type; `unknown` are events that were lost before it was written down what they
+    were. `lost` names the events by their sequences. Events in `without_original` that are still there have no original
+    image any longer; others in these ranges never had one, or are lost too.
     """
 
     cause: str
+    detections: int = 0
+    errors: int = 0
+    unknown: int = 0
     statuses: int = 0
-    original_images: SequenceRanges = ()
-    errors: SequenceRanges = ()
-    detections: SequenceRanges = ()
-    unknown: SequenceRanges = ()
-
-
-_ORIGINAL_IMAGES, _UNKNOWN = "originalImages", "unknown"
+    original_images: int = 0
+    lost: SequenceRanges = ()
+    without_original: SequenceRanges = ()
 
 
 def overflow_details(overflow: Overflow) -> dict[str, Any]:
-    """`details` of a `QUEUE_OVERFLOW`: counts and sequences by type, what lost nothing left out."""
-    ranges = {
+    """`details` of a `QUEUE_OVERFLOW`: counts by type, what lost nothing left out, and sequences."""
+    counts = {
         PLATE_DETECTED: overflow.detections,
         ERROR: overflow.errors,
-        _ORIGINAL_IMAGES: overflow.original_images,
-        _UNKNOWN: overflow.unknown,
+        "unknown": overflow.unknown,
+        PROCESSING_STATUS: overflow.statuses,
+        "originalImages": overflow.original_images,
     }
-    dropped = {name: sum(last - first + 1 for first, last in runs) for name, runs in ranges.items() if runs}
-    if overflow.statuses:
-        dropped[PROCESSING_STATUS] = overflow.statuses
-    sequences = {name: [list(run) for run in runs] for name, runs in ranges.items() if runs}
-    return {"cause": overflow.cause, "dropped": dropped, "sequences": sequences}
+    return {
+        "cause": overflow.cause,
+        "dropped": {name: count for name, count in counts.items() if count},
+        "sequences": [list(run) for run in overflow.lost],
+        "sequencesWithoutOriginalImage": [list(run) for run in overflow.without_original],
+    }
 
 
 def parse_overflow_details(details: Mapping[str, Any]) -> Overflow:
     """What `overflow_details` made; reads a report of ours that is itself dropped, so that its content lives on."""
-    sequences = details["sequences"]
-
-    def runs(name: str) -> SequenceRanges:
-        return tuple((first, last) for first, last in sequences.get(name, ()))
-
+    dropped = details["dropped"]
     return Overflow(
         cause=details["cause"],
-        statuses=details["dropped"].get(PROCESSING_STATUS, 0),
-        original_images=runs(_ORIGINAL_IMAGES),
-        errors=runs(ERROR),
-        detections=runs(PLATE_DETECTED),
-        unknown=runs(_UNKNOWN),
+        detections=dropped.get(PLATE_DETECTED, 0),
+        errors=dropped.get(ERROR, 0),
+        unknown=dropped.get("unknown", 0),
+        statuses=dropped.get(PROCESSING_STATUS, 0),
+        original_images=dropped.get("originalImages", 0),
+        lost=tuple((first, last) for first, last in details["sequences"]),
+        without_original=tuple((first, last) for first, last in details["sequencesWithoutOriginalImage"]),
     )
 
 

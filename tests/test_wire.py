@@ -357,13 +357,14 @@ def test_the_size_of_a_message_is_what_its_json_and_attachments_take(images: wir
 
 def test_what_was_dropped_is_told_by_type_count_and_sequence_and_can_be_read_back() -> None:
     overflow = wire.Overflow(
-        cause="max_bytes", statuses=1, original_images=((1, 40),), errors=((3, 3), (5, 6)), detections=(), unknown=()
+        cause="max_bytes", statuses=1, original_images=40, errors=3, lost=((3, 3), (5, 6)), without_original=((1, 40),)
     )
     details = wire.overflow_details(overflow)
     assert details == {
         "cause": "max_bytes",
         "dropped": {"error": 3, "originalImages": 40, "processing_status": 1},
-        "sequences": {"error": [[3, 3], [5, 6]], "originalImages": [[1, 40]]},
+        "sequences": [[3, 3], [5, 6]],
+        "sequencesWithoutOriginalImage": [[1, 40]],
     }
     assert wire.parse_overflow_details(json.loads(json.dumps(details))) == overflow
 

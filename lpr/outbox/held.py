@@ -11,7 +11,7 @@ from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.limits import CAUSE_DISK_FULL, QUEUE_FULL, Losses
 from lpr.outbox.queue import Contents, Queue, as_entry
 from lpr.outbox.rows import Burial, Row, summary_of
-from lpr.wire import PLATE_DETECTED, PROCESSING_STATUS
+from lpr.wire import PROCESSING_STATUS
 
 HELD_BYTES = 64 << 20
 HELD_EVENTS = 2000
@@ -126,13 +126,11 @@ class Held:
                 bare = replace(row, original_image=None, original_omitted=QUEUE_FULL)
                 self.rows[row.event_id] = bare
                 self._bytes -= row.original_bytes
-                self._losses.original_images.append((row.sequence, row.sequence))
+                self._losses.lose_original(row.sequence)
         while len(self.rows) > 1 and (self._bytes > HELD_BYTES or len(self.rows) > HELD_EVENTS):
             oldest = next(iter(self.rows.values()))
             self._drop(oldest)
-            if oldest.sequence is not None:
-                kind = self._losses.detections if oldest.event_type == PLATE_DETECTED else self._losses.errors
-                kind.append((oldest.sequence, oldest.sequence))
+            self._losses.lose(oldest.event_type, oldest.sequence)
 
     def _drop(self, row: Row) -> None:
         del self.rows[row.event_id]

@@ -31,7 +31,7 @@ from lpr.outbox.limits import (
 )
 from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
 from lpr.outbox.troubles import disk_low_error, near_full_error, overflow_error
-from lpr.wire import PLATE_DETECTED, PROCESSING_STATUS, from_json, parse_overflow_details
+from lpr.wire import from_json, parse_overflow_details
 
 CHUNK = 200
 """Rows that are looked at in one go while room is made or age is checked."""
@@ -353,16 +353,15 @@ class Queue:
             return
         self.shelf.drop_originals(chosen, QUEUE_FULL)
         self.counters.used_bytes -= sum(row.original_bytes for row in chosen)
-        losses.original_images += _sequences(chosen)
+        for row in chosen:
+            losses.lose_original(row.sequence)
 
     def _lose(self, rows: Sequence[Summary], losses: Losses) -> None:
         """Delete rows that were not delivered, and note them; what a report among them says is taken over."""
         for row in rows:
             if row.code == ErrorCode.QUEUE_OVERFLOW and (body := self.shelf.body(row)) is not None:
                 losses.inherit(parse_overflow_details(from_json(body)["data"]["details"]))
-        losses.statuses += sum(row.event_type == PROCESSING_STATUS for row in rows)
-        losses.detections += _sequences(row for row in rows if row.event_type == PLATE_DETECTED)
-        losses.errors += _sequences(row for row in rows if row.event_type not in (PLATE_DETECTED, PROCESSING_STATUS))
+            losses.lose(row.event_type, row.sequence)
         self._delete(rows)
 
     def _limit(self) -> tuple[int, str]:
@@ -414,10 +413,6 @@ class Queue:
     def _in_state(self, event_ids: Collection[str], state: State) -> list[Summary]:
         found = [row for row in self.shelf.find(event_ids) if row.state is state]
         return sorted(found, key=lambda row: row.position)
-
-
-def _sequences(rows: Iterable[Summary]) -> list[tuple[int, int]]:
-    return [(row.sequence, row.sequence) for row in rows if row.sequence is not None]
 
 
 def as_entry(summary: Summary, contents: Contents, boot_id: str) -> Entry:

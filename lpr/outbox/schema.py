@@ -45,7 +45,8 @@ CREATE TABLE events (
     revived              INTEGER NOT NULL DEFAULT 0,  -- number of the retry that put it back, rising
     body                 TEXT    NOT NULL             -- JSON
 );
--- None of these holds a row for an ordinary waiting event: recording one writes to no index but the name's.
+-- None of these holds a row for a detection that waits: recording one writes to no index but the name's.
+CREATE INDEX events_by_type ON events (type, position) WHERE type != 'license_plate_detected';
 CREATE INDEX events_not_waiting ON events (state, position) WHERE state != 0;
 CREATE INDEX events_revived ON events (revived) WHERE revived != 0;
 

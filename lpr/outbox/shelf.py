@@ -26,10 +26,15 @@ _SUMMARY = (
     " recorded_at_ms, recorded_monotonic_s, boot_id"
 )
 
+# SQLite takes a partial index only where its own condition stands in the query, word for word.
+_IS_DEAD = "state != 0 AND state = 1"
+
+_NO_DETECTION = f"type != '{PLATE_DETECTED}'"
+
 _DROPPABLE = {
-    Droppable.STATUS: f"type = '{PROCESSING_STATUS}'",
+    Droppable.STATUS: f"{_NO_DETECTION} AND type = '{PROCESSING_STATUS}'",
     Droppable.ORIGINAL_IMAGE: "original_bytes > 0",
-    Droppable.ERROR: f"type = '{ERROR}'",
+    Droppable.ERROR: f"{_NO_DETECTION} AND type = '{ERROR}'",
     Droppable.DETECTION: f"type = '{PLATE_DETECTED}'",
 }
 
@@ -197,7 +202,7 @@ class SqliteShelf:
     def droppable(self, kind: Droppable, limit: int) -> list[Summary]:
         """The next rows of a kind that may go: dead letters first, then in order of recording."""
         condition = _DROPPABLE[kind]
-        dead = self._summaries(f"WHERE state = 1 AND {condition} ORDER BY position LIMIT ?", limit)
+        dead = self._summaries(f"WHERE {_IS_DEAD} AND {condition} ORDER BY position LIMIT ?", limit)
         waiting = self._summaries(
             f"WHERE state = 0 AND position >= ? AND {condition} ORDER BY position LIMIT ?",
             self._nothing_below[kind],
@@ -217,7 +222,7 @@ class SqliteShelf:
 
     def dead(self, limit: int) -> list[tuple[Summary, Burial]]:
         """The oldest dead letters."""
-        summaries = self._summaries("WHERE state = 1 ORDER BY position LIMIT ?", limit)
+        summaries = self._summaries(f"WHERE {_IS_DEAD} ORDER BY position LIMIT ?", limit)
         return [(summary, burial) for summary in summaries if (burial := self.burial(summary)) is not None]
 
     def burial(self, summary: Summary) -> Burial | None:

@@ -683,7 +683,7 @@ def _begin(queue: Queue, shelf: SqliteShelf, side: SideRecord) -> None:
     known, reserved, held = queue.counters.last_sequence, side.contents.reserved, side.contents.held
     losses = Losses()
     if held > known:
-        losses.unknown.append((known + 1, held))
+        losses.lose_unknown(known + 1, held)
         queue.counters.last_sequence = held
     elif known < reserved - SEQUENCES_AHEAD - MAX_BATCH * 4:
         # The file is older than what was given: a backup put back, a log file deleted.

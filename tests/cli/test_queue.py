@@ -186,7 +186,7 @@ async def test_what_waits_is_dropped_only_when_asked_for_and_the_back_end_is_tol
     entry = await outbox.load(waiting[-1].event_id)
     assert entry is not None
     overflow = parse_overflow_details(entry.body["data"]["details"])
-    assert (overflow.cause, overflow.detections) == ("operator", ((1, 1),))
+    assert (overflow.cause, overflow.detections, overflow.lost) == ("operator", 1, ((1, 1),))
     assert (await outbox.record(failure(), link_up=True)).sequence == 5
     await outbox.close()
 

@@ -29,7 +29,7 @@ from lpr.outbox.files import (
     lock_holder,
 )
 from lpr.outbox.ids import EventIds
-from lpr.outbox.limits import MAX_RANGES, Losses, describe, merge_ranges
+from lpr.outbox.limits import BRIDGED_SEQUENCES, MAX_RANGES, Losses, describe, merge_ranges, subtract_ranges
 from tests.outbox.helpers import SqliteStore, detection
 
 MOMENT = datetime(2026, 11, 23, 1, 2, 3, 456000, tzinfo=UTC)
@@ -81,16 +81,40 @@ def test_merged_ranges_name_the_same_sequences_in_as_few_runs_as_can_be(ranges: 
         assert first > last + 1
 
 
+@given(st.sets(st.integers(0, 40)), st.sets(st.integers(0, 40)))
+def test_ranges_are_subtracted_as_the_sets_they_stand_for(some: set[int], gone: set[int]) -> None:
+    left = subtract_ranges(merge_ranges((n, n) for n in some), merge_ranges((n, n) for n in gone))
+    assert left == merge_ranges((n, n) for n in some - gone)
+
+
+def test_a_picture_is_not_told_of_where_its_event_is_lost_too() -> None:
+    (report,) = Losses(without_original=[(1, 9)], lost=[(1, 3), (9, 9)]).reports("max_bytes")
+    assert report.without_original == ((4, 8),)
+
+
+def test_events_without_a_picture_are_named_over_small_gaps() -> None:
+    (report,) = Losses(without_original=[(1, 9), (11, 20), (21 + BRIDGED_SEQUENCES, 99)]).reports("max_bytes")
+    assert report.without_original == ((1, 99),)
+    (report,) = Losses(without_original=[(1, 9), (11 + BRIDGED_SEQUENCES, 99)]).reports("max_bytes")
+    assert report.without_original == ((1, 9), (11 + BRIDGED_SEQUENCES, 99))
+
+
 def test_more_runs_than_a_report_holds_make_more_reports() -> None:
-    losses = Losses(statuses=1, errors=[(n, n) for n in range(0, 2 * (MAX_RANGES + 5), 2)], detections=[(1, 1)])
+    losses = Losses()
+    for n in range(MAX_RANGES + 5):
+        losses.lose("error", 2 * n)
+    losses.lose("processing_status", None)
     reports = losses.reports("max_bytes")
-    assert [len(report.errors) for report in reports] == [MAX_RANGES, 5]
+    assert [len(report.lost) for report in reports] == [MAX_RANGES, 5]
     assert [report.statuses for report in reports] == [1, 0]
-    assert [report.detections for report in reports] == [((1, 1),), ()]
+    assert [report.errors for report in reports] == [MAX_RANGES + 5, 0]
+    assert reports[1].lost[-1] == (2 * MAX_RANGES + 8, 2 * MAX_RANGES + 8)
 
 
 def test_a_loss_is_told_in_words() -> None:
-    (report,) = Losses(detections=[(1, 3)], original_images=[(4, 4)]).reports("max_age")
+    losses = Losses(detections=3, lost=[(1, 3)])
+    losses.lose_original(4)
+    (report,) = losses.reports("max_age")
     assert describe(report) == (
         "The queue dropped 3 detection(s), 1 original image(s): they waited longer than outbox.max_age"
     )
@@ -98,7 +122,10 @@ def test_a_loss_is_told_in_words() -> None:
 
 def test_no_loss_is_no_loss() -> None:
     assert not Losses()
-    assert Losses(unknown=[(1, 1)])
+    unknown = Losses()
+    unknown.lose_unknown(3, 5)
+    assert unknown
+    assert unknown.reports("disk_full")[0].unknown == 3
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -604,7 +604,7 @@ async def test_memory_is_bounded_and_what_it_pushes_out_is_reported(
     await until(lambda: any(error.code == "QUEUE_OVERFLOW" for error in troubles))
     reports = [parse_overflow_details(error.details) for error in troubles if error.code == "QUEUE_OVERFLOW"]
     assert [report.cause for report in reports] == ["disk_full"]
-    lost = {n for report in reports for a, b in report.detections + report.errors for n in range(a, b + 1)}
+    lost = {n for report in reports for a, b in report.lost for n in range(a, b + 1)}
     kept = {ticket.sequence for ticket in await outbox.waiting(limit=99)}
     assert not lost & kept
     assert lost | kept == set(range(1, 34))
@@ -627,7 +627,7 @@ async def test_what_was_held_when_the_agent_died_is_named_at_the_next_start(disk
 
     outbox, troubles = await reopened(SqliteStore(FakeClock(), dead))
     (report,) = [parse_overflow_details(error.details) for error in troubles]
-    assert (report.cause, report.unknown) == ("disk_full", ((2, 4),))
+    assert (report.cause, report.unknown, report.lost) == ("disk_full", 3, ((2, 4),))
     assert [ticket.sequence for ticket in await outbox.waiting(limit=9)] == [1, 5]
     await outbox.close()
 
