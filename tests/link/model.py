@@ -43,12 +43,14 @@ class World:
         self.limits = limits or DeliveryLimits()
         self.now = 1000.0
         self.up = False
+        self.rate: float | None = None
         self.disk: dict[str, Ticket] = {}
         self.dead: dict[str, str] = {}
         self.dropped: set[str] = set()
         self.recorded: list[str] = []
         self.stored: set[str] = set()
         self.sends: dict[int, Send] = {}
+        self.sent: set[str] = set()
         self.sent_at: dict[int, float] = {}
         self.answered: set[int] = set()
         self.open: dict[int, Send] = {}
@@ -79,12 +81,12 @@ class World:
         return name
 
     def connect(self, rate: float | None = None) -> None:
-        self.up = True
+        self.up, self.rate = True, rate
         self.machine.link_up(self.now, replay_per_second=rate)
         self.step()
 
     def lose(self, *, wanted: bool = False) -> None:
-        self.up = False
+        self.up, self.rate = False, None
         for send in self.open.values():
             self.losses[send.ticket.event_id] += not wanted
         self.open.clear()
@@ -126,10 +128,11 @@ class World:
 
     def restart(self) -> None:
         """The process is killed: memory is gone, the disk is not."""
-        self.up = False
+        self.up, self.rate = False, None
         self.open.clear()
         self.losses.clear()  # counted in memory: a restart gives everybody a fresh start
         self.sends.clear()
+        self.sent.clear()
         self.fetches.clear()
         for name in (name for names in self.to_leave for name in names):
             self.dead.pop(name, None)  # decided, not done
@@ -175,10 +178,11 @@ class World:
         assert name not in {other.ticket.event_id for other in self.open.values()}, "in flight twice"
         assert name not in self.dead, "sent from the grave"
         assert send.ticket.event_type != PROCESSING_STATUS or name == self.status, "sent an old status"
-        first = name not in {other.ticket.event_id for other in self.sends.values()}
+        first = name not in self.sent
         assert send.attempt == self.disk[name].attempts + 1 if name in self.disk else True
         assert send.replayed or (first and not send.ticket.recorded_offline)
         self.sends[send.emission] = send
+        self.sent.add(name)
         self.sent_at[send.emission] = self.now
         if name not in self.disk:
             self.machine.gone(self.now, send.emission)
