@@ -75,8 +75,8 @@ class TrackingSettings:
     invalid_wait_s: float = 1.5
     """A text outside the grammar is not settled before the plate has been in sight for so long."""
     unreadable_min_frames: int = 3
-    """A vehicle that could not be read is reported where it was in sight in so many frames; in two, where its text is
-    within the grammar and only the confidence was lacking."""
+    """A vehicle that could not be read is reported where its plate was seen whole in so many frames; in two, where its
+    text is within the grammar and only the confidence was lacking."""
     unreadable_hold_s: float = 3.0
     """How long an unread vehicle waits for a read of the same vehicle that explains it."""
 

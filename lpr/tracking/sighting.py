@@ -123,6 +123,7 @@ class Sighting:
         self.vote = TextVote(decide)
         self.way = Way()
         self.frames = 0
+        self.whole = 0
         self.voted = 0
         self.first_seen = first.frame.captured_at
         self.last_seen = first.frame.captured_at
@@ -132,6 +133,8 @@ class Sighting:
         self.last_vote: tuple[Instant, Box] | None = None
         self.best: View | None = None
         self.widest_px = 0.0
+        """Of the frames that voted."""
+        self.widest_whole_px = 0.0
         self.detection_sum = 0.0
         self._colours: dict[PlateColour, float] = {}
         self._look_pose: Pose | None = None
@@ -148,6 +151,8 @@ class Sighting:
         self.last_seen = look.frame.captured_at
         self.last_box = read.box
         if look.whole:
+            self.whole += 1
+            self.widest_whole_px = max(self.widest_whole_px, read.box.width)
             self.way.add(pose)
         if look.weight > 0:
             self._vote(look, pose)
@@ -199,6 +204,8 @@ class Sighting:
         """What `other` showed was this plate too."""
         self.vote.absorb(other.vote)
         self.frames += other.frames
+        self.whole += other.whole
+        self.widest_whole_px = max(self.widest_whole_px, other.widest_whole_px)
         self.voted += other.voted
         self.detection_sum += other.detection_sum
         self._ratio_sum += other._ratio_sum

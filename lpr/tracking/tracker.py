@@ -459,12 +459,12 @@ class PassageTracker:
 
     def _was_vehicle(self, track: Track) -> bool:
         sighting, settings = track.incumbent, self._settings
-        enough = sighting.frames >= settings.unreadable_min_frames or (sighting.frames > 1 and sighting.half_readable())
+        enough = sighting.whole >= settings.unreadable_min_frames or (sighting.whole > 1 and sighting.half_readable())
         return (
             enough
             and sighting.moved
             and sighting.detection_confidence >= UNREADABLE_DETECTION
-            and sighting.last_box.width >= settings.min_width_px
+            and sighting.widest_whole_px >= settings.min_width_px
         )
 
     def _release(self, at: Instant, now: Instant, everything: bool) -> list[Passage]:

@@ -58,6 +58,7 @@ OUTSIDE_GRAMMAR: Final = 1 / MAX_ODDS
 OUTSIDE_GRAMMAR_ALIKE: Final = 1 / MAX_ODDS_ALIKE
 """How rare a plate is that the grammar does not know: the same odds by which it may overrule the network."""
 TINY: Final = 1e-9
+LEAST_SUPPORT: Final = 1e-3
 
 
 def _length_channel() -> Floats:
@@ -145,17 +146,20 @@ def _align(pairs: list[list[float]]) -> float:
 class _Sums:
     """Weighted sums of log likelihoods; those of one look, or of all looks before it."""
 
-    __slots__ = ("characters", "lengths", "rows", "weight")
+    __slots__ = ("characters", "lengths", "rows", "support", "weight")
 
     def __init__(self) -> None:
         self.lengths: Floats = np.zeros(SLOTS + 1)
         self.characters: Floats = np.zeros((SLOTS + 1, SLOTS, BLANK))
+        self.support: Floats = np.zeros(SLOTS + 1)
+        """Weight of the frames that showed each length: those that speak for its characters."""
         self.rows = 0.0
         self.weight = 0.0
 
     def add(self, other: _Sums, factor: float, weight: float) -> None:
         self.lengths += factor * other.lengths
         self.characters += factor * other.characters
+        self.support += factor * other.support
         self.rows += factor * other.rows
         self.weight += weight
 
@@ -198,6 +202,7 @@ class TextVote:
         # What the frame says about each true length, through the ways in which lengths are misread.
         here.lengths += weight * np.log(_CHANNEL @ spelling.lengths + TINY)
         spread = np.log((1 - DOUBT) * spelling.characters + DOUBT / BLANK)
+        here.support += weight * spelling.lengths
         here.characters += (weight * spelling.lengths)[:, None, None] * spread
         two = min(max(rows_probability, ROWS_DOUBT), 1 - ROWS_DOUBT)
         here.rows += weight * math.log(two / (1 - two))
@@ -237,7 +242,7 @@ class TextVote:
             total, scale = self._total()
             lengths = _softmax(scale * total.lengths)
             length = int(lengths.argmax())
-            self._spelling = Spelling(lengths, _softmax(scale * total.characters[length]), length)
+            self._spelling = Spelling(lengths, _characters(total, length), length)
         return self._spelling
 
     def decision(self) -> PlateText:
@@ -252,23 +257,23 @@ class TextVote:
             lengths = _softmax(scale * total.lengths)
             rows_probability = 1 / (1 + math.exp(-max(-30.0, min(30.0, scale * total.rows))))
             texts = [
-                self._decide_length(total, scale, length, rows_probability)
+                self._decide_length(total, length, rows_probability)
                 for length in np.argsort(lengths)[::-1][:2].tolist()
                 if lengths[length] > RUNNER_UP
             ]
             self._decision = _likelier(texts, lengths)
         return self._decision
 
-    def _decide_length(self, total: _Sums, scale: float, length: int, rows_probability: float) -> PlateText:
+    def _decide_length(self, total: _Sums, length: int, rows_probability: float) -> PlateText:
         """The best text of so many characters, its confidence as if the length were certain."""
-        mean = _softmax(total.characters[length] / max(total.weight, TINY))
+        mean = _softmax(total.characters[length] / max(float(total.support[length]), TINY))
         table = np.full((SLOTS, CLASSES), TINY)
         table[:length, :BLANK] = mean[:length]
         table[length:, BLANK] = 1.0
         text = self._decide(table.astype(np.float32), rows_probability)
         if len(text.text) != length:
             return replace(text, confidence=0.0)
-        confidences = _confidences(text, _softmax(scale * total.characters[length]))
+        confidences = _confidences(text, _characters(total, length))
         return replace(text, confidence=min(1.0, math.prod(confidences)), character_confidences=confidences)
 
     def _total(self) -> tuple[_Sums, float]:
@@ -277,8 +282,20 @@ class TextVote:
         worth = _effective(self._look.weight, SAME_LOOK)
         if worth > 0:
             total.add(self._look, worth / self._look.weight, worth)
-        # A single poor frame is not made poorer still: its own probabilities say how little it saw.
-        return total, (max(1.0, _effective(total.weight, SAME_PLATE)) / total.weight if total.weight else 1.0)
+        return total, _scale(total.weight)
+
+
+def _characters(total: _Sums, length: int) -> Floats:
+    """Distribution of each character of a text of so many, voted by the frames that showed so many."""
+    return _softmax(_scale(float(total.support[length])) * total.characters[length])
+
+
+def _scale(weight: float) -> float:
+    """What correlated witnesses' sum of logarithms is to be multiplied by.
+
+    A single poor frame is not made poorer still: its own probabilities say how little it saw.
+    """
+    return max(1.0, _effective(weight, SAME_PLATE)) / max(weight, LEAST_SUPPORT)
 
 
 def _likelier(texts: list[PlateText], lengths: Floats) -> PlateText:
