@@ -102,6 +102,8 @@ class Held:
     def replay(self, queue: Queue) -> None:
         """Write everything down, in one transaction of the caller's; `clear` follows once it is durable."""
         for row in self.rows.values():
+            if queue.shelf.find([row.event_id]):
+                continue  # a commit that failed after it had taken effect
             queue.insert_status(row) if row.event_type == PROCESSING_STATUS else queue.insert(row)
         queue.settle(self.settled)
         for event_id, burial in self.buried.items():

@@ -34,6 +34,9 @@ CHECK_TIME_S = 3.0
 """The whole file is checked for so long at the start: about 5 GB from a fast disk. What is damaged beyond that is found
 when it is read, by SQLite or by the checksum of each picture."""
 
+SET_ASIDE_KEPT = 5
+"""Damaged files that are kept for a person to look at."""
+
 _RESCUE = "outbox.db.rescue"
 
 log = structlog.get_logger(__name__)
@@ -158,6 +161,7 @@ def _rescue(path: Path, maker: RowMaker, limits: OutboxLimits, side: SideContent
         _move_database(path, aside)
     os.replace(target, path)
     sync_directory(path.parent)
+    _forget_oldest_set_aside(path)
     return troubles
 
 
@@ -298,6 +302,13 @@ def _free_name(path: Path, now: Instant) -> Path:
     stamp = now.wall.strftime("%Y%m%dT%H%M%SZ")
     names = (f"{path.name}.damaged-{stamp}{'' if n == 0 else f'-{n}'}" for n in range(1000))
     return next(name for name in map(path.with_name, names) if not name.exists() and not _beside(name, "-wal").exists())
+
+
+def _forget_oldest_set_aside(path: Path) -> None:
+    """Keep the newest few damaged files; what could be read of the others was carried over long ago."""
+    mains = [file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.endswith(("-wal", "-shm"))]
+    for old in sorted(mains, key=lambda file: file.stat().st_mtime)[:-SET_ASIDE_KEPT]:
+        _remove_database(old)
 
 
 def _move_database(path: Path, to: Path) -> None:

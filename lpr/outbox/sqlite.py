@@ -59,6 +59,8 @@ TICK_S = 1.0
 EXPIRE_EVERY_S = 60.0
 RETRY_EVERY_S = 0.5
 """How often a disk that took nothing is tried again."""
+RESCUE_EVERY_S = 600.0
+"""Least time between two rescues of a file in use."""
 VACUUM_PAGES = 64
 """Pages given back in one step: 1 MB, a few milliseconds for which a call may have to wait."""
 SLACK_PAGES = 256
@@ -122,6 +124,7 @@ class SqliteOutbox:
         """Why the disk takes nothing, None while it does."""
         self._next_try_s = 0.0
         self._next_expiry_s = 0.0
+        self._next_rescue_s = 0.0
         self._data_version = _data_version(shelf)
         self._revision = shelf.revision()
         self._writer = threading.Thread(target=self._write_until_closed, name="outbox-writer", daemon=True)
@@ -418,7 +421,7 @@ class SqliteOutbox:
         except (sqlite3.Error, OSError) as error:
             self._take_back(snapshot)
             damaged = isinstance(error, sqlite3.Error) and is_damage(error)
-            if damaged and not after_rescue and self._reopen():
+            if damaged and not after_rescue and self._may_rescue() and self._reopen():
                 self._commit(jobs, after_rescue=True)
             else:
                 self._defer(jobs, self._note_failure(error))
@@ -562,6 +565,14 @@ class SqliteOutbox:
         if finding != "ok":
             raise sqlite3.DatabaseError(finding)
         return []
+
+    def _may_rescue(self) -> bool:
+        """Whether the last rescue is long enough ago: a disk that fails for good must not be filled with copies."""
+        now_s = time.monotonic()
+        if now_s < self._next_rescue_s:
+            return False
+        self._next_rescue_s = now_s + RESCUE_EVERY_S
+        return True
 
     def _reopen(self) -> bool:
         """The file turned out to be damaged while in use: set it aside and go on with what can be read of it."""

@@ -499,6 +499,32 @@ async def test_damage_that_shows_while_running_is_rescued_and_recording_goes_on(
     await outbox.close()
 
 
+async def test_only_the_newest_damaged_files_are_kept(disk: SqliteStore, clock: FakeClock) -> None:
+    for n in range(7):
+        await closed_with(disk, 1)
+        (disk.data_dir / "outbox.db").write_bytes(b"damaged " * 4000)
+        os.utime(disk.data_dir / "outbox.db", (n, n))
+        await clock.advance(60)
+    outbox = await disk.open()
+    assert len(list(disk.data_dir.glob("outbox.db.damaged-*"))) == 5
+    await outbox.close()
+
+
+async def test_a_file_that_cannot_be_mended_is_not_rescued_again_and_again(disk: SqliteStore) -> None:
+    outbox = await disk.open()
+    await recorded(outbox, 1)
+
+    def read(_: sqlite3.Connection) -> None:
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    for _ in range(3):
+        with pytest.raises(OutboxError):
+            await in_writer(outbox, read)
+        outbox._next_try_s = 0.0
+    assert len(list(disk.data_dir.glob("outbox.db.damaged-*Z"))) == 1
+    await outbox.close()
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # A disk that takes nothing
 
