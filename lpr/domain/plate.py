@@ -71,7 +71,8 @@ class PlateRead:
     `rows_probability` is the probability that the plate has two rows, `readable` the probability that it can be read
     at all; both 0..1, as is `detection_confidence`. `sharpness` is the mean absolute Laplacian of the rectified grey
     crop at the recogniser's size, in grey levels (larger is sharper). `crop` is the rectified plate at its natural
-    ratio, for people. `plate` is the text from this frame alone.
+    ratio, for people. `plate` is the text from this frame alone. `top` is how many characters stand in the upper row of
+    two, None where there is one row or it is not known: it tells `29C` over `272.23` from `29-C2` over `7223`.
     """
 
     box: Box
@@ -84,3 +85,4 @@ class PlateRead:
     sharpness: float
     crop: Image
     plate: PlateText
+    top: int | None = None

@@ -32,18 +32,31 @@ class Recognition:
     """What the recognizer says about one straightened plate.
 
     `probabilities` is float32 [slots, classes], rows summing to 1: the alphabet in order, the blank last.
-    `two_rows` and `readable` are probabilities 0..1; `colours` gives one to each colour it knows.
+    `two_rows` and `readable` are probabilities 0..1; `colours` gives one to each colour it knows. `heights` is float32
+    [slots]: how far down in the crop each slot looked, 0..1; None where the network does not tell.
     """
 
     probabilities: NDArray[np.float32]
     two_rows: float
     colours: dict[PlateColour, float]
     readable: float
+    heights: NDArray[np.float32] | None = None
 
     @property
     def colour(self) -> PlateColour:
         """The likeliest colour."""
         return max(self.colours, key=lambda colour: self.colours[colour])
+
+    @property
+    def top(self) -> int | None:
+        """How many characters stand in the upper row; None where there is one row, or no telling."""
+        if self.heights is None or self.two_rows < 0.5:
+            return None
+        used = self.probabilities.argmax(axis=1) != self.probabilities.shape[1] - 1
+        upper = self.heights[used] < 0.5
+        # In reading order all of the upper row come first; anything else is no layout to rely on.
+        count = int(upper.sum())
+        return count if 0 < count < len(upper) and bool(upper[:count].all()) else None
 
 
 class PlateDetector(Protocol):

@@ -105,7 +105,8 @@ def plate_read(detection: Detection, crops: Crops, answer: Recognition) -> Plate
         readable=answer.readable,
         sharpness=crops.sharpness,
         crop=crops.display,
-        plate=decode_text(answer.probabilities, 2 if answer.two_rows >= 0.5 else 1),
+        plate=decode_text(answer.probabilities, 2 if answer.two_rows >= 0.5 else 1, top=answer.top),
+        top=answer.top,
     )
 
 
@@ -116,7 +117,7 @@ def averaged(answers: Sequence[Recognition]) -> Recognition:
     probabilities: NDArray[np.float32] = np.mean([each.probabilities for each in answers], axis=0, dtype=np.float32)
     colours = {name: fmean(each.colours[name] for each in answers) for name in answers[0].colours}
     two_rows, readable = fmean(each.two_rows for each in answers), fmean(each.readable for each in answers)
-    return Recognition(probabilities, two_rows, colours, readable)
+    return Recognition(probabilities, two_rows, colours, readable, answers[0].heights)
 
 
 def region_bounds(region: tuple[Point, ...], width: int, height: int) -> Box:
