@@ -1,4 +1,4 @@
-"""`lpr-agent bench`: time per stage on this machine, against the bare networks."""
+"""`lpr-agent bench`: time per stage on this machine, against the bare networks; what many cameras cost; long runs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lpr.cli.options import JsonOption, print_json
+from lpr.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from lpr.agent.bench import BenchReport
     from lpr.config import AgentConfig
 
 GOAL_RATIO = 1.3
+MAX_CAMERAS = 32
+CAMERAS_OF_A_SOAK = 4
 
 
 def register(app: typer.Typer) -> None:
@@ -32,9 +35,66 @@ def bench(
         Path | None,
         typer.Option(help="Time the commits on this folder's disk; else in the folder for temporary files."),
     ] = None,
+    cameras: Annotated[
+        int | None, typer.Option(help="Play so many cameras at once and tell what they cost.", min=1, max=MAX_CAMERAS)
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="With --cameras: how long to watch.", min=1)] = 60.0,
+    fps: Annotated[float, typer.Option(help="With cameras: frames analysed a second of each.", min=0.5, max=30)] = 8.0,
+    stream_fps: Annotated[float, typer.Option(help="With cameras: frames a second from each.", min=1, max=60)] = 25.0,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Real cameras instead of the clip: rtsp://…; may be given several times."),
+    ] = None,
+    soak: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Play cameras for so long (30m), look every minute and tell what grows."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Milliseconds per stage of a frame's whole way, from the decoder to the back-end's acknowledgement."""
+    """Milliseconds per stage of a frame's whole way, from the decoder to the back-end's acknowledgement.
+
+    With --cameras or --source the whole agent works on that many live streams at once, and each camera's rates, the age
+    of its frames and its share of the processor are told. With --soak it does so for long, and memory, file handles and
+    threads are watched; the exit code is 1 where they grow.
+    """
+    if cameras is None and soak is None and not source:
+        _bench_stages(clip, rounds, device, detail, data_dir, as_json=as_json)
+        return
+    from lpr import logging
+    from lpr.agent.load import LoadOptions
+    from lpr.cli import bench_load
+    from lpr.cli.demo import sample_clip
+
+    options = LoadOptions(
+        clip=clip or sample_clip(),
+        folder=Path(),
+        backend_url="",
+        cameras=cameras or CAMERAS_OF_A_SOAK,
+        sources=tuple(source or ()),
+        fps=fps,
+        stream_fps=stream_fps,
+        device=device,
+        detail=detail,
+    )
+    logging.configure(level="error")
+    if soak is not None:
+        bench_load.soak(options, seconds=_duration(soak), data_dir=data_dir, as_json=as_json)
+    else:
+        bench_load.load(options, seconds=seconds, data_dir=data_dir, as_json=as_json)
+
+
+def _duration(text: str) -> float:
+    from lpr.config.quantities import parse_duration
+
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise ConfigError(f"--soak {error}") from None
+
+
+def _bench_stages(
+    clip: Path | None, rounds: int, device: str, detail: str, data_dir: Path | None, *, as_json: bool
+) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

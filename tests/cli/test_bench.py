@@ -1,0 +1,89 @@
+"""`lpr-agent bench`: cameras at once and long runs, as people and programs ask for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lpr.cli import bench_load
+from lpr.cli.bench_load import BARS, curve
+from lpr.domain.errors import ConfigError
+from tests.cli.conftest import Answer
+
+Run = Callable[..., Answer]
+FEW = ("--fps", "4", "--detail", "fast")
+
+
+@pytest.fixture
+def _no_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_load, "WARM_UP_S", 0.0)
+
+
+def back_ends() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.usefixtures("_no_warm_up")
+def test_what_a_camera_costs_is_told_as_json(run: Run, tmp_path: Path) -> None:
+    answer = run("bench", "--cameras", "1", "--seconds", "2", *FEW, "--data-dir", tmp_path, "--json")
+
+    assert answer.code == 0
+    report = json.loads(answer.out)
+    (camera,) = report["cameras"]
+    assert camera["decodedFps"] > camera["takenFps"] > 0
+    assert camera["frameAgeMs"]["p95"] >= camera["frameAgeMs"]["p50"] > 0
+    assert report["cpuPerCamera"] > 0
+    assert report["memoryBytes"] > 50 << 20
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+    assert back_ends() == []
+
+
+@pytest.mark.usefixtures("_no_warm_up")
+def test_what_a_camera_costs_is_told_to_a_person(run: Run) -> None:
+    answer = run("bench", "--cameras", "1", "--seconds", "1", *FEW)
+
+    assert answer.code == 0
+    for word in ("bench-1", "looked at", "of a core a camera", "memory", "acknowledged"):
+        assert word in answer.out
+
+
+def test_a_long_run_is_a_json_line_a_look_and_a_verdict(run: Run) -> None:
+    answer = run("bench", "--soak", "2 s", "--cameras", "1", *FEW, "--json")
+
+    *looks, verdict = [json.loads(line) for line in answer.out.splitlines()]
+    assert len(looks) == bench_load.LOOKS_AT_LEAST
+    assert all(look["memoryBytes"] > 0 and look["handles"] > 0 and look["threads"] > 0 for look in looks)
+    times = [look["atSeconds"] for look in looks]
+    assert times == sorted(times)
+    assert verdict["verdict"]["growthMbIn10Min"] is None, "two seconds say nothing about ten minutes"
+    assert answer.code == (1 if verdict["verdict"]["failures"] else 0)
+    assert back_ends() == []
+
+
+@pytest.mark.parametrize("text", ["nonsense", "1 parsec", "1 s"])
+def test_a_time_that_is_none_or_too_short_is_refused(run: Run, text: str) -> None:
+    answer = run("bench", "--soak", text)
+    assert answer.code == 2
+    assert "--soak" in answer.err
+
+
+def test_a_run_whose_events_would_not_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="GB are free") as refused:
+        bench_load._check_room(tmp_path, cameras=32, seconds=1e9)
+    assert "--data-dir" in (refused.value.hint or "")
+
+
+def test_a_curve_goes_from_the_lowest_to_the_highest() -> None:
+    assert curve([1.0, 2.0, 8.0]) == f"{BARS[0]}{BARS[1]}{BARS[7]}"
+    assert curve([5.0, 5.0]) == BARS[0] * 2
+
+
+def test_a_long_curve_is_drawn_by_its_means() -> None:
+    drawn = curve([float(number) for number in range(1440)])
+    assert len(drawn) == 60
+    assert drawn == "".join(sorted(drawn))
+    assert set(drawn) == set(BARS)
