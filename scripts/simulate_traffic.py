@@ -13,8 +13,8 @@ import statistics
 import time
 
 from lpr.domain.passage import Passage
-from lpr.plates.decode import decode
 from lpr.testing.traffic import Conditions, Score, Street, score
+from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.tracker import PassageTracker
@@ -48,9 +48,7 @@ def play(fps: float, seed: int) -> tuple[Score, float, int]:
     street = Street(seed, Conditions(fps=fps))
     street.fill(BLOCK)
     traffic = street.traffic()
-    tracker = PassageTracker(
-        TrackingSettings(camera_id="CAM"), RepeatGuard(), lambda table, rows: decode(table, 2 if rows >= 0.5 else 1)
-    )
+    tracker = PassageTracker(TrackingSettings(camera_id="CAM"), RepeatGuard(), decide)
     passages: list[Passage] = []
     spent_s, frames = 0.0, 0
     for frame, reads in traffic.frames():

@@ -406,7 +406,7 @@ def _shown(vehicle: Vehicle, place: int, window: tuple[float, float, float, floa
 
 
 def _clear(margins: NDArray[np.float64]) -> bool:
-    return len(margins) > 0 and float(margins.min()) > 1.5
+    return len(margins) > 0 and float(np.min(margins)) > 1.5
 
 
 # Who drives

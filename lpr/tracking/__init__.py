@@ -5,6 +5,7 @@
 - assignment: which read belongs to which track
 - vote: what the plate says, over all frames
 - direction: which way it went
+- grammar: the text of a vote within the formats of plates
 - shape: what shape whole plates have before this camera
 - sighting: one plate's vote, way and best picture
 - track: one vehicle while it is in sight, and the doubt whether it is still the same

@@ -15,8 +15,9 @@ from lpr.domain.geometry import Box, Point
 from lpr.domain.passage import Action, ActionRule
 from lpr.domain.plate import PlateText
 
-Decide: TypeAlias = Callable[[NDArray[np.float32], float], PlateText]
-"""Turns voted probabilities, float32 [slots, classes], and the probability of two rows into the best text."""
+Decide: TypeAlias = Callable[[NDArray[np.float32], float, int | None], PlateText]
+"""Turns voted probabilities, float32 [slots, classes], the probability of two rows, and the number of characters in the
+upper one (None where nobody could tell) into the best text."""
 
 
 class EmitRule(StrEnum):

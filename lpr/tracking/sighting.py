@@ -35,6 +35,9 @@ STEADY_FRAMES_SHORT: Final = 4
 """A plate with few digits may be a longer one whose end is covered: it must have kept its shape for longer."""
 INVALID_EXTRA_FRAMES: Final = 4
 """Outside the grammar there is mostly a part of a plate: wait for the rest of it, and `invalid_wait_s` at least."""
+DOUBTFUL_CONFIDENCE: Final = 0.95
+DOUBTFUL_FRAMES: Final = 5
+"""A text that is less sure waits for so many frames: while the plate is in sight, the next look may tell."""
 LEAST_WEIGHT: Final = 0.01
 """A frame that saw less than this saw nothing."""
 SETTLED_WEIGHT: Final = 0.8
@@ -166,7 +169,7 @@ class Sighting:
         )
         if new_look:
             self._look_pose = pose
-        self.vote.add(look.spelling, read.rows_probability, read.plate.text, look.weight, new_look)
+        self.vote.add(look.spelling, read.rows_probability, read.plate.text, look.weight, new_look, read.top)
         self.voted += 1
         self.last_vote = (look.frame.captured_at, read.box)
         self.first_vote = self.first_vote or self.last_vote
@@ -194,6 +197,13 @@ class Sighting:
             return view.score
         against = conflict(self.vote.spelling(), view.look.spelling)
         return view.score + CONTRADICTION_COST * max(-6.0, against)
+
+    @property
+    def picture(self) -> View:
+        """The best picture so far. Raises LookupError after `drop_picture`: it has been handed on."""
+        if self.best is None:
+            raise LookupError("The picture of this plate has been handed on already.")
+        return self.best
 
     def drop_picture(self) -> None:
         """Let go of the frame: the passage has been handed on and needs no other."""
@@ -273,6 +283,8 @@ class Sighting:
                 return None
         share, count = self.vote.agreement(text.text)
         if count < frames or share < settings.min_agreement:
+            return None
+        if self.voted < DOUBTFUL_FRAMES and text.confidence < DOUBTFUL_CONFIDENCE:
             return None
         return text if _sure(text, settings) else None
 

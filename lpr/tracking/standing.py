@@ -16,6 +16,8 @@ from lpr.domain.geometry import Box
 from lpr.tracking.settings import plate_size
 
 MAX_TEXTS: Final = 64
+CANDIDATE_FORGET_S: Final = 300.0
+"""A candidate that was not seen for so long may have left, and come back."""
 SAME_PLACE: Final = 1.0
 """Centres nearer than this many plate sizes are one place: the camera may shake or be cleaned."""
 SAME_SIZE: Final = 1.35
@@ -44,7 +46,8 @@ class StandingMemory:
     def observe(self, text: str, display: str, place: Box, since: Instant, now: Instant) -> None:
         """`text` has stood at `place` since `since` and stands there now."""
         known = self._texts.get(text)
-        if known is not None and same_place(known.place, place) and self._current(known, now):
+        begun = since if since.monotonic_s <= now.monotonic_s else now
+        if known is not None and same_place(known.place, place) and self._current(known, begun):
             since = min(since, known.since, key=lambda moment: moment.monotonic_s)
             learnt = known.learnt or now.seconds_since(since) >= self.after_s
         else:
@@ -80,9 +83,7 @@ class StandingMemory:
         return tuple(sorted(chosen, key=lambda each: each.since.monotonic_s))
 
     def _current(self, known: StandingText, now: Instant) -> bool:
-        return now.seconds_since(known.last_seen) <= (
-            self.forget_s if known.learnt else min(self.after_s, self.forget_s)
-        )
+        return now.seconds_since(known.last_seen) <= (self.forget_s if known.learnt else CANDIDATE_FORGET_S)
 
     def state(self) -> list[dict[str, Any]]:
         """What must outlive a restart, as JSON values: learnt texts only."""

@@ -31,6 +31,8 @@ TEXT_TRUST: Final = 0.5
 """How far a contradiction counts: single frames are misread more boldly than their probabilities say."""
 TEXT_SUPPORT: Final = 2.0
 """And agreeing text for it no more than this: neighbours in a row of motorbikes have texts nearly alike."""
+LONGEST_INTERVAL_S: Final = 1.0
+"""A longer pause between frames is a camera that was gone, and says nothing of its frame rate."""
 GAP_FRAMES: Final = 3
 """A track outlives this many missed frames even where `max_gap_s` is shorter."""
 SAME_READ_IOU: Final = 0.5
@@ -168,13 +170,14 @@ class PassageTracker:
             self._note(NoteKind.LATE_FRAME, at, None, "", len(reads))
             return ()
         self._keep_time(frame)
-        looks = self._prepare(frame, reads)
-        seen = self._associate(looks, at)
-        passages = self._resolve_challenges(seen, now or at)
+        # What has been gone for too long is closed first: after minutes without a picture, anything could be anything.
+        passages = self._close(at, now or at)
+        seen = self._associate(self._prepare(frame, reads), at)
+        passages += self._resolve_challenges(seen, now or at)
         for track in self._tracks:
             if track.last_seen.monotonic_s == at.monotonic_s:
                 passages += self._consider(track, now or at)
-        passages += self._close(at, now or at)
+        passages += self._limit(now or at)
         return tuple(passages)
 
     def close_stale(self, now: Instant) -> tuple[Passage, ...]:
@@ -194,7 +197,7 @@ class PassageTracker:
 
     def _keep_time(self, frame: Frame) -> None:
         if self._newest is not None:
-            step = frame.captured_at.seconds_since(self._newest)
+            step = min(frame.captured_at.seconds_since(self._newest), LONGEST_INTERVAL_S)
             self._interval_s = step if self._interval_s == 0 else self._interval_s + 0.1 * (step - self._interval_s)
         self._newest = frame.captured_at
         self._frame_size = (frame.width, frame.height)
@@ -287,10 +290,13 @@ class PassageTracker:
         return self._hand_on(track, text, now, last_word=False)
 
     def _watch_standing(self, track: Track, now: Instant) -> None:
+        rested = track.rested_s(now) >= CANDIDATE_AFTER_S
         text = track.reported
+        if text is None and rested and self._settings.emit is EmitRule.FINAL:
+            text = track.incumbent.settled(self._settings)
         if text is None:
             return
-        if track.rested_s(now) >= CANDIDATE_AFTER_S:
+        if rested:
             self.standing.observe(text.text, text.display, track.box, track.rest_since, track.last_seen)
         elif not self.standing.explains(text.text, track.box, now) and track.incumbent.moved:
             self.standing.moved(text.text)
@@ -364,8 +370,7 @@ class PassageTracker:
         self, track: Track, text: PlateText, outcome: PassageOutcome, action: Action | None, now: Instant
     ) -> Passage:
         sighting = track.incumbent
-        if sighting.best is None:
-            raise AssertionError("A track keeps its best picture until it is handed on.")
+        view = sighting.picture
         return Passage(
             passage_id=self._new_id(),
             camera_id=self._settings.camera_id,
@@ -374,8 +379,8 @@ class PassageTracker:
             colour=sighting.colour,
             vehicle_type=text.vehicle_type,
             action=action or self._settings.default_action,
-            best_frame=sighting.best.frame,
-            best_read=sighting.best.read,
+            best_frame=view.frame,
+            best_read=view.read,
             first_seen=sighting.first_seen,
             last_seen=sighting.last_seen,
             decided_at=now,
@@ -387,17 +392,23 @@ class PassageTracker:
     def _close(self, at: Instant, now: Instant) -> list[Passage]:
         passages: list[Passage] = []
         gone = [track for track in self._tracks if self._is_gone(track, at)]
-        kept = [track for track in self._tracks if track not in gone]
-        if len(kept) > self._settings.max_tracks:
-            kept.sort(key=lambda each: (each.last_seen.monotonic_s, each.incumbent.frames))
-            excess = kept[: len(kept) - self._settings.max_tracks]
-            for track in excess:
-                self._note_track(NoteKind.TRACK_LIMIT, track, now)
-            gone, kept = gone + excess, kept[len(excess) :]
-        self._tracks = kept
+        self._tracks = [track for track in self._tracks if track not in gone]
         for track in sorted(gone, key=lambda each: each.last_seen.monotonic_s):
             passages += self._end(track, now)
         return passages + self._release(at, now, everything=False)
+
+    def _limit(self, now: Instant) -> list[Passage]:
+        """Close what is beyond `max_tracks`: the longest unseen first, then what has been seen least."""
+        excess = len(self._tracks) - self._settings.max_tracks
+        if excess <= 0:
+            return []
+        passages: list[Passage] = []
+        self._tracks.sort(key=lambda each: (each.last_seen.monotonic_s, each.frames))
+        for _ in range(excess):
+            track = self._tracks.pop(0)
+            self._note_track(NoteKind.TRACK_LIMIT, track, now)
+            passages += self._end(track, now)
+        return passages
 
     def _is_gone(self, track: Track, at: Instant) -> bool:
         unseen_s = at.seconds_since(track.last_seen)
@@ -482,15 +493,13 @@ class PassageTracker:
         if self._is_fragment(Trail.of(track.incumbent), track):
             self._note_track(NoteKind.FRAGMENT, track, now)
             return []
-        text = track.text() or self._decide_nothing(track)
+        # Where no frame could vote, the best picture's own guess has to do.
+        text = track.text() or replace(track.incumbent.picture.read.plate, confidence=0.0)
         action = track.incumbent.way.action(self._settings, *self._frame_size)
-        return [self._passage(track, text, PassageOutcome.UNREADABLE, action, now)]
-
-    def _decide_nothing(self, track: Track) -> PlateText:
-        """No frame could vote: the best picture's own guess."""
-        if track.incumbent.best is None:
-            raise AssertionError("A track keeps its best picture until it is handed on.")
-        return replace(track.incumbent.best.read.plate, confidence=0.0)
+        passage = self._passage(track, text, PassageOutcome.UNREADABLE, action, now)
+        self._recent.append(Trail.of(track.incumbent))
+        track.incumbent.drop_picture()
+        return [passage]
 
     def _forget_waiting(self, trail: Trail) -> None:
         """A reported vehicle explains what was left unread on its way."""

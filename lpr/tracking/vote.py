@@ -100,7 +100,7 @@ class Spelling:
         lengths = _softmax(shown + empty)
         characters = table[:, :BLANK] + TINY
         characters /= characters.sum(axis=1, keepdims=True)
-        return cls(lengths, characters, int(lengths.argmax()))
+        return cls(lengths, characters, int(np.argmax(lengths)))
 
 
 def conflict(one: Spelling, other: Spelling) -> float:
@@ -110,7 +110,7 @@ def conflict(one: Spelling, other: Spelling) -> float:
     """
     if one.length == 0 or other.length == 0:
         return 0.0
-    shared = float(one.lengths @ other.lengths) / float(one.lengths.max() * other.lengths.max())
+    shared = float(one.lengths @ other.lengths) / float(np.max(one.lengths) * np.max(other.lengths))
     length = max(LENGTH_CONFLICT, math.log(max(shared, TINY)))
     rows, columns = one.characters[: one.length], other.characters[: other.length]
     if one.length == other.length:
@@ -173,6 +173,7 @@ class TextVote:
         self._look = _Sums()
         self._texts: dict[str, tuple[float, int]] = {}
         self._text_weight = 0.0
+        self._tops: dict[int, float] = {}
         self._decision: PlateText | None = None
         self._spelling: Spelling | None = None
 
@@ -187,11 +188,20 @@ class TextVote:
         total = self._before.weight + _effective(self._look.weight, SAME_LOOK)
         return _effective(total, SAME_PLATE)
 
-    def add(self, spelling: Spelling, rows_probability: float, text: str, weight: float, new_look: bool) -> None:
+    def add(
+        self,
+        spelling: Spelling,
+        rows_probability: float,
+        text: str,
+        weight: float,
+        new_look: bool,
+        top: int | None = None,
+    ) -> None:
         """Let one frame vote.
 
-        `text` is what the frame says by itself, for agreement. `weight` (0..1) is how well it saw the plate. `new_look`
-        says that the plate has moved enough since the last look for its mistakes to be others.
+        `text` is what the frame says by itself, for agreement; `top` how many characters it saw in the upper row of
+        two. `weight` (0..1) is how well it saw the plate. `new_look` says that the plate has moved enough since the
+        last look for its mistakes to be others.
         """
         if weight <= 0.0:
             return
@@ -207,6 +217,8 @@ class TextVote:
         two = min(max(rows_probability, ROWS_DOUBT), 1 - ROWS_DOUBT)
         here.rows += weight * math.log(two / (1 - two))
         self._count_text(text, weight)
+        if top is not None:
+            self._tops[top] = self._tops.get(top, 0.0) + weight
         self._decision = self._spelling = None
 
     def absorb(self, other: TextVote) -> None:
@@ -216,6 +228,8 @@ class TextVote:
         self._before.add(other._before, 1.0, other._before.weight)
         for text, (weight, count) in other._texts.items():
             self._count_text(text, weight, count)
+        for top, seen in other._tops.items():
+            self._tops[top] = self._tops.get(top, 0.0) + seen
         self._decision = self._spelling = None
 
     def _close_look(self) -> None:
@@ -241,7 +255,7 @@ class TextVote:
         if self._spelling is None:
             total, scale = self._total()
             lengths = _softmax(scale * total.lengths)
-            length = int(lengths.argmax())
+            length = int(np.argmax(lengths))
             self._spelling = Spelling(lengths, _characters(total, length), length)
         return self._spelling
 
@@ -270,7 +284,8 @@ class TextVote:
         table = np.full((SLOTS, CLASSES), TINY)
         table[:length, :BLANK] = mean[:length]
         table[length:, BLANK] = 1.0
-        text = self._decide(table.astype(np.float32), rows_probability)
+        top = max(self._tops, key=lambda each: self._tops[each]) if self._tops else None
+        text = self._decide(table.astype(np.float32), rows_probability, top)
         if len(text.text) != length:
             return replace(text, confidence=0.0)
         confidences = _confidences(text, _characters(total, length))

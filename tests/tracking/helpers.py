@@ -14,9 +14,9 @@ from lpr.domain.clock import Instant
 from lpr.domain.frame import Frame, Image
 from lpr.domain.geometry import Box, Quad
 from lpr.domain.passage import Passage
-from lpr.domain.plate import PlateColour, PlateRead, PlateText
+from lpr.domain.plate import PlateColour, PlateRead
 from lpr.plates.alphabet import BLANK, CLASSES, INDEX, SLOTS
-from lpr.plates.decode import decode
+from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.standing import StandingMemory
@@ -35,11 +35,6 @@ def at(seconds: float) -> Instant:
 def frame(seconds: float, camera_id: str = "CAM") -> Frame:
     """An empty picture, taken then."""
     return Frame(camera_id, round(seconds * 1000), BLACK, at(seconds))
-
-
-def decide(probabilities: NDArray[np.float32], two_rows: float) -> PlateText:
-    """What the agent gives the tracker."""
-    return decode(probabilities, 2 if two_rows >= 0.5 else 1)
 
 
 def table(text: str, sure: float = 0.99, rivals: Mapping[int, tuple[str, float]] | None = None) -> NDArray[np.float32]:
@@ -77,7 +72,7 @@ def read(
         readable=readable,
         sharpness=sharpness,
         crop=np.zeros((1, 1, 3), np.uint8),
-        plate=decode(probabilities, rows),
+        plate=decide(probabilities, 0.97 if rows == 2 else 0.03),
     )
 
 

@@ -29,7 +29,7 @@ def test_what_has_stood_long_enough_is_learnt() -> None:
 
 def test_interruptions_do_not_begin_the_time_anew() -> None:
     memory = memory_of(until_s=400)
-    memory.observe("51A12345", "51A-123.45", PLACE, since=at(700), now=at(1000))
+    memory.observe("51A12345", "51A-123.45", PLACE, since=at(650), now=at(1000))
 
     assert len(memory.texts()) == 1
 
@@ -46,8 +46,8 @@ def test_it_explains_the_same_text_in_the_same_place_only() -> None:
 def test_what_is_learnt_is_forgotten_after_a_day_and_a_candidate_sooner() -> None:
     assert memory_of().explains("51A12345", PLACE, at(1000 + DAY_S - 1))
     assert not memory_of().explains("51A12345", PLACE, at(1000 + DAY_S + 1))
-    assert memory_of(until_s=60).explains("51A12345", PLACE, at(900))
-    assert not memory_of(until_s=60).explains("51A12345", PLACE, at(1000))
+    assert memory_of(until_s=60).explains("51A12345", PLACE, at(350))
+    assert not memory_of(until_s=60).explains("51A12345", PLACE, at(370))
 
 
 def test_in_another_place_its_time_begins_anew() -> None:

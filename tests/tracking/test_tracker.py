@@ -500,6 +500,19 @@ def test_a_car_in_front_of_a_learnt_one_is_a_passage() -> None:
     assert texts(play(tracker(standing=memory), plates, until_s=10)) == ["51A12346"]
 
 
+def test_with_the_last_word_only_a_parked_car_is_kept_quiet_until_it_leaves() -> None:
+    memory, leaves = StandingMemory(900, 86_400), to_the_barrier(-2.0, 50.0)
+    subject = tracker(standing=memory, emit=EmitRule.FINAL)
+
+    def hidden_at_times(seconds: float, text: str, box: Box) -> PlateRead | None:
+        return None if 32 < seconds < 36 or 38 < seconds < 42 else read(text, box)
+
+    passages = play(subject, [("51A12345", leaves)], until_s=60, spoil=hidden_at_times)
+
+    assert texts(passages) == ["51A12345"]
+    assert passages[0].last_seen.seconds_since(at(50)) > 0
+
+
 def test_clearing_a_learnt_text_lets_it_be_reported_again() -> None:
     memory = StandingMemory(900, 86_400)
     play(tracker(standing=memory), [("51A12345", standing(long(300, 300)))], until_s=1000, fps=2)
@@ -523,6 +536,25 @@ def test_a_jump_of_the_wall_clock_changes_nothing_but_what_is_told() -> None:
 
     assert texts(passages) == ["51A12345"]
     assert passages[0].last_seen.seconds_since(passages[0].first_seen) < 1
+
+
+@pytest.mark.parametrize("text", ["51A12345", "51A12354"])
+def test_after_minutes_without_a_picture_nothing_goes_on(text: str) -> None:
+    place, subject = standing(long(600, 300)), tracker()
+    passages = play(subject, [("51A12345", place)], until_s=2, finish=False)
+    passages += play(subject, [(text, place)], start_s=302, until_s=304)
+
+    assert texts(passages) == ["51A12345", text]
+    assert passages[1].first_seen == at(302)
+
+
+def test_an_unreadable_car_seen_in_pieces_is_reported_once() -> None:
+    def in_pieces(seconds: float, text: str, box: Box) -> PlateRead | None:
+        return None if 1.6 < seconds < 3.9 else unreadable(seconds, text, box)
+
+    passages = play(tracker(), [("51A12345", approach(0.0, seconds=6.0))], until_s=20, spoil=in_pieces)
+
+    assert [each.outcome for each in passages] == [UNREADABLE]
 
 
 def test_a_frame_older_than_the_newest_is_noted_and_left_out() -> None:

@@ -23,10 +23,10 @@ from lpr.testing.traffic import (
     project,
     score,
 )
+from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import EmitRule, TrackingSettings
 from lpr.tracking.tracker import PassageTracker
-from tests.tracking.helpers import decide
 
 LEGIBLE = Conditions(damaged=0.0, ruined=0.0)
 

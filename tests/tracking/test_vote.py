@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lpr.tracking.grammar import decide
 from lpr.tracking.vote import Spelling, TextVote, conflict
-from tests.tracking.helpers import decide, table
+from tests.tracking.helpers import table
 
 TEXT = "59X112345"
 
