@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lpr.agent.evidence import plate_detected
-from lpr.agent.pipeline import decide, tracking_settings
+from lpr.agent.pipeline import tracking_settings
 from lpr.agent.service import detail_of, link_settings
 from lpr.backend.server import Backend, BackendSettings
 from lpr.capture.base import CameraSettings
@@ -33,6 +33,7 @@ from lpr.link.relay import Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.metrics import Metrics, Percentiles, Stage
 from lpr.outbox.sqlite import SqliteOutbox
+from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.tracker import PassageTracker
 from lpr.vision.engine import EngineOptions, load_openvino

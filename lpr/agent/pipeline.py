@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from lpr.agent.publisher import Publisher
 from lpr.capture.base import CameraSettings, Pace, Transport
@@ -21,9 +19,9 @@ from lpr.domain.errors import VisionError
 from lpr.domain.events import CameraState, ErrorCode, Severity
 from lpr.domain.frame import Frame
 from lpr.domain.passage import Passage
-from lpr.domain.plate import PlateRead, PlateText
+from lpr.domain.plate import PlateRead
 from lpr.metrics import Metrics, Stage
-from lpr.plates.decode import decode
+from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import EmitRule, Line, TrackingSettings
 from lpr.tracking.standing import StandingMemory
@@ -66,11 +64,6 @@ def tracking_settings(config: AgentConfig, camera: CameraConfig) -> TrackingSett
         min_confidence=config.min_confidence_of(camera),
         max_gap_s=config.tracking.lost_after.total_seconds(),
     )
-
-
-def decide(probabilities: NDArray[np.float32], two_rows: float) -> PlateText:
-    """The text of voted probabilities; `two_rows` is the probability that the plate has two rows."""
-    return decode(probabilities, 2 if two_rows >= 0.5 else 1)
 
 
 class CameraPipeline:

@@ -21,7 +21,7 @@ from lpr.domain.geometry import Quad
 from lpr.domain.passage import Passage, PassageOutcome
 from lpr.domain.plate import PlateColour, PlateRead, PlateText
 from lpr.imaging import decode_image
-from lpr.plates.decode import decode
+from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import EmitRule, TrackingSettings
 from lpr.tracking.tracker import PassageTracker
@@ -216,7 +216,7 @@ class _StandingClock:
 
 def _tracker(file: MediaFile, options: ReadOptions) -> PassageTracker:
     settings = TrackingSettings(camera_id=file.name, emit=EmitRule.FINAL, min_confidence=options.sure_confidence)
-    return PassageTracker(settings, RepeatGuard(), lambda voted, two_rows: decode(voted, 2 if two_rows >= 0.5 else 1))
+    return PassageTracker(settings, RepeatGuard(), decide)
 
 
 def _plates(reads: Sequence[PlateRead], options: ReadOptions) -> tuple[SeenPlate, ...]:

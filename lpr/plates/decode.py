@@ -83,7 +83,7 @@ def _likeliest(logs: NDArray[np.float64]) -> _Candidate:
     best = signs.argmax(axis=1)
     sign_scores = np.concatenate(([0.0], np.cumsum(signs.max(axis=1))))
     blank_scores = _blanks_behind(logs)
-    length = int((sign_scores + blank_scores).argmax())
+    length = int(np.argmax(sign_scores + blank_scores))
     text = "".join(ALPHABET[index] for index in best[:length])
     return _Candidate(text, float(sign_scores[length] + blank_scores[length]))
 

@@ -26,7 +26,7 @@ def upper_row(places: NDArray[np.float32], probabilities: NDArray[np.float32]) -
     if count < 2:
         return None
     steps = np.diff(places[:count, 0])
-    at = int(steps.argmin())
+    at = int(np.argmin(steps))
     if steps[at] > -_LEAST_RETURN or places[at + 1, 1] <= places[at, 1]:
         return None
     return at + 1

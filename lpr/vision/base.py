@@ -13,6 +13,7 @@ from lpr.domain.frame import Image
 from lpr.domain.geometry import Box, Quad
 from lpr.domain.plate import PlateColour
 from lpr.metrics import Stage
+from lpr.plates.layout import upper_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +33,15 @@ class Recognition:
     """What the recognizer says about one straightened plate.
 
     `probabilities` is float32 [slots, classes], rows summing to 1: the alphabet in order, the blank last.
-    `two_rows` and `readable` are probabilities 0..1; `colours` gives one to each colour it knows. `heights` is float32
-    [slots]: how far down in the crop each slot looked, 0..1; None where the network does not tell.
+    `two_rows` and `readable` are probabilities 0..1; `colours` gives one to each colour it knows. `places` is float32
+    [slots, 2]: where in the crop each slot looked, x and y, 0..1; None where the network does not tell.
     """
 
     probabilities: NDArray[np.float32]
     two_rows: float
     colours: dict[PlateColour, float]
     readable: float
-    heights: NDArray[np.float32] | None = None
+    places: NDArray[np.float32] | None = None
 
     @property
     def colour(self) -> PlateColour:
@@ -50,13 +51,9 @@ class Recognition:
     @property
     def top(self) -> int | None:
         """How many characters stand in the upper row; None where there is one row, or no telling."""
-        if self.heights is None or self.two_rows < 0.5:
+        if self.places is None or self.two_rows < 0.5:
             return None
-        used = self.probabilities.argmax(axis=1) != self.probabilities.shape[1] - 1
-        upper = self.heights[used] < 0.5
-        # In reading order all of the upper row come first; anything else is no layout to rely on.
-        count = int(upper.sum())
-        return count if 0 < count < len(upper) and bool(upper[:count].all()) else None
+        return upper_row(self.places, self.probabilities)
 
 
 class PlateDetector(Protocol):

@@ -117,7 +117,7 @@ def averaged(answers: Sequence[Recognition]) -> Recognition:
     probabilities: NDArray[np.float32] = np.mean([each.probabilities for each in answers], axis=0, dtype=np.float32)
     colours = {name: fmean(each.colours[name] for each in answers) for name in answers[0].colours}
     two_rows, readable = fmean(each.two_rows for each in answers), fmean(each.readable for each in answers)
-    return Recognition(probabilities, two_rows, colours, readable, answers[0].heights)
+    return Recognition(probabilities, two_rows, colours, readable, answers[0].places)
 
 
 def region_bounds(region: tuple[Point, ...], width: int, height: int) -> Box:

@@ -51,5 +51,5 @@ class OpenVinoRecognizer:
             raise VisionError(f"{self.network.name} answered with characters of shape {characters.shape}")
         colours = {name: float(value) for name, value in zip(self._colours, colour, strict=True)}
         places = outputs.get("places")  # a network that was made elsewhere may not tell
-        heights = None if places is None else np.asarray(places[0, :, 1], np.float32)
-        return Recognition(np.asarray(characters, np.float32), float(rows[1]), colours, float(readable), heights)
+        places = None if places is None else np.asarray(places[0], np.float32)
+        return Recognition(np.asarray(characters, np.float32), float(rows[1]), colours, float(readable), places)

@@ -56,7 +56,7 @@ def _draw_plate(canvas: Image, plate: SeenPlate, scale: float) -> None:
     line = max(1, min(_line_width(canvas) + 1, round(plate.corners.box.height * scale / 12)))
     cv2.polylines(canvas, [corners], True, _PLATE, line, cv2.LINE_AA)
     if plate.text:
-        _draw_label(canvas, plate.text, int(corners[:, 0].min()), int(corners[:, 1].min()))
+        _draw_label(canvas, plate.text, int(np.min(corners[:, 0])), int(np.min(corners[:, 1])))
 
 
 def _draw_label(canvas: Image, text: str, left: int, top: int) -> None:
