@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -116,12 +117,23 @@ def _at_hand(options: LoadOptions, data_dir: Path | None, seconds: float) -> Ite
     """A folder of its own on the wanted disk, and a back-end in a process of its own."""
     from dataclasses import replace
 
-    with tempfile.TemporaryDirectory(prefix="lpr-agent-bench-", dir=data_dir) as name:
+    with _ended_like_ctrl_c(), tempfile.TemporaryDirectory(prefix="lpr-agent-bench-", dir=data_dir) as name:
         folder = Path(name)
         cameras = len(options.sources) or options.cameras
         _check_room(folder, cameras, seconds)
         with _small_backend(folder) as url:
             yield replace(options, folder=folder, backend_url=url, cameras=cameras)
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM (of `timeout`, say) ends the program as Ctrl-C does: neither the back-end nor its events stay behind."""
+    # Whatever stands for Ctrl-C at that moment: an event loop has a gentler way than an exception out of nowhere.
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_room(folder: Path, cameras: int, seconds: float) -> None:
@@ -193,9 +205,9 @@ def _print_load(report: LoadReport, options: LoadOptions) -> None:
 
     console = Console(highlight=False)
     title = f"{_cameras(len(report.cameras))} for {report.seconds:.0f} s on {report.device}, {report.cores} cores"
-    table = Table(title=title, box=None)
-    table.add_column("frames/s")
-    for name in ("decoded", "looked at", "analysed", "skipped", "age p50", "p95", "worst", "dropped", "late"):
+    table = Table(title=title, box=None, pad_edge=False)
+    table.add_column("camera")
+    for name in ("decoded", "seen", "analysed", "skipped", "age p50", "p95", "worst", "dropped", "late"):
         table.add_column(name, justify="right")
     for camera in report.cameras:
         table.add_row(
@@ -212,6 +224,7 @@ def _print_load(report: LoadReport, options: LoadOptions) -> None:
     console.print(table)
     duties = ", ".join(f"{duty} {cores:.2f}" for duty, cores in report.cpu_by_duty.items() if cores >= 0.005)
     console.print(
+        f"frames a second: decoded, taken by the analysis, through the networks (the others held nothing new)\n"
         f"age in ms, from {_from_where(options)} to the end of its analysis\n"
         f"processor  {report.cpu_per_camera:.1%} of a core a camera, {report.cpu:.2f} cores in all:\n"
         f"           {duties};\n"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +50,7 @@ def test_what_a_camera_costs_is_told_to_a_person(run: Run) -> None:
     answer = run("bench", "--cameras", "1", "--seconds", "1", *FEW)
 
     assert answer.code == 0
-    for word in ("bench-1", "looked at", "of a core a camera", "memory", "acknowledged"):
+    for word in ("bench-1", "decoded", "of a core a camera", "memory", "acknowledged"):
         assert word in answer.out
 
 
@@ -62,6 +65,28 @@ def test_a_long_run_is_a_json_line_a_look_and_a_verdict(run: Run) -> None:
     assert verdict["verdict"]["growthMbIn10Min"] is None, "two seconds say nothing about ten minutes"
     assert answer.code == (1 if verdict["verdict"]["failures"] else 0)
     assert back_ends() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_told_to_end_judges_what_it_saw_and_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "lpr.cli", "bench", "--soak", "20 s", "--cameras", "1", *FEW, "--json"]
+    program = subprocess.Popen([*command, "--data-dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert program.stdout is not None
+        first = program.stdout.readline()
+        children = psutil.Process(program.pid).children()
+        program.send_signal(number)
+        rest, said = program.communicate(timeout=60)
+    finally:
+        program.kill()
+
+    assert program.returncode == 130, said
+    assert json.loads(first)["memoryBytes"] > 0
+    assert "verdict" in json.loads(rest.splitlines()[-1])
+    assert said == b"", "no traceback"
+    assert len(children) == 1, "the back-end is a process of its own"
+    assert not any(child.is_running() for child in children)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["nonsense", "1 parsec", "1 s"])
