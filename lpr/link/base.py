@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from lpr.wire import ImageMode, PayloadShape
+from lpr.domain.choices import ImageMode, PayloadShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

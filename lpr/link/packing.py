@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lpr import wire
+from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.clock import Instant
 from lpr.domain.errors import ImageError
 from lpr.domain.events import Jpeg
 from lpr.imaging import fit_jpeg
 from lpr.outbox.base import Entry, Ticket
-from lpr.wire import ImageMode, PayloadShape
 
 TOO_LARGE = "TOO_LARGE"
 """Dead letter: even without the original picture the message is above the limit."""

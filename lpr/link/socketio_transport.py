@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 _TCP_INFO_BYTES_ACKED = 120
 """Offset of `tcpi_bytes_acked` in Linux's `struct tcp_info` (since 4.1)."""
+_USER_TIMEOUT_DEADLINES = 4
+"""`TCP_USER_TIMEOUT` in `dead_s`: the last resort. The kernel counts time at a closed window as silence, though a slow
+proxy opens it now and then; our own deadlines know better, and come first.
+"""
 _LOST_ANSWER_DEADLINES = 5
 """An answer this many times `dead_s` late no longer keeps a connection from being called idle."""
 _KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_COUNT = 5, 3, 3
@@ -188,7 +192,8 @@ class SocketIoTransport:
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if sys.platform == "linux":
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._deadlines.dead_s * 1000))
+                user_timeout_ms = int(_USER_TIMEOUT_DEADLINES * self._deadlines.dead_s * 1000)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_EVERY_S)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_COUNT)
