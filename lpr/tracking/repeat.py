@@ -49,14 +49,17 @@ class RepeatGuard:
         """Plates remembered."""
         return len(self._seen)
 
-    def verdict(self, text: str, action: Action | None, at: Instant) -> Verdict:
-        """Whether `text` passed here just now; `action` is None while motion does not tell."""
+    def verdict(self, text: str, action: Action | None, began: Instant) -> Verdict:
+        """Whether `text`, in sight since `began`, passed here just before; `action` is None while motion does not tell.
+
+        However long it then stands in sight undecided, a repeat stays one.
+        """
         seen = self._seen.get(text)
-        if seen is None or at.seconds_since(seen.last_seen) > self.repeat_after_s:
+        if seen is None or began.seconds_since(seen.last_seen) > self.repeat_after_s:
             return Verdict.NEW
         if action is None:
             return Verdict.UNCERTAIN
-        turned = action is not seen.action and at.seconds_since(seen.last_seen) >= TURN_S
+        turned = action is not seen.action and began.seconds_since(seen.last_seen) >= TURN_S
         return Verdict.NEW if turned else Verdict.REPEAT
 
     def reported(self, text: str, action: Action, at: Instant) -> None:

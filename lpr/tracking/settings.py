@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lpr.domain.choices import EmitRule
 from lpr.domain.geometry import Box, Point
 from lpr.domain.passage import Action, ActionRule
 from lpr.domain.plate import PlateText
@@ -18,15 +18,6 @@ from lpr.domain.plate import PlateText
 Decide: TypeAlias = Callable[[NDArray[np.float32], float, int | None], PlateText]
 """Turns voted probabilities, float32 [slots, classes], the probability of two rows, and the number of characters in the
 upper one (None where nobody could tell) into the best text."""
-
-
-class EmitRule(StrEnum):
-    """When a passage is handed on."""
-
-    SETTLED = "settled"
-    """As soon as the vote is settled: a barrier waits for it."""
-    FINAL = "final"
-    """When the vehicle has gone: the best picture and the last word of the vote."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,11 @@ class Sighting:
         return view.score + CONTRADICTION_COST * max(-6.0, against)
 
     @property
+    def read_since(self) -> Instant:
+        """When its text was first seen; before that the track may have begun with something else."""
+        return self.first_vote[0] if self.first_vote else self.first_seen
+
+    @property
     def picture(self) -> View:
         """The best picture so far. Raises LookupError after `drop_picture`: it has been handed on."""
         if self.best is None:

@@ -42,10 +42,13 @@ class StandingMemory:
         self.after_s = after_s
         self.forget_s = forget_s
         self._texts: dict[str, StandingText] = {}
+        self._cleared: dict[str, Instant | None] = {}
+        """Texts that a person has cleared, and when they were seen next: their time begins anew there."""
 
     def observe(self, text: str, display: str, place: Box, since: Instant, now: Instant) -> None:
         """`text` has stood at `place` since `since` and stands there now."""
         known = self._texts.get(text)
+        since = self._since(text, since, now)
         begun = since if since.monotonic_s <= now.monotonic_s else now
         if known is not None and same_place(known.place, place) and self._current(known, begun):
             since = min(since, known.since, key=lambda moment: moment.monotonic_s)
@@ -71,16 +74,23 @@ class StandingMemory:
         self._texts.pop(text, None)
 
     def clear(self, text: str | None = None) -> None:
-        """Forget one text, or all: a person says so on the local page."""
-        if text is None:
-            self._texts.clear()
-        else:
-            self._texts.pop(text, None)
+        """Forget one text, or all: a person says so on the local page. What stands on is learnt again in its time."""
+        for each in [text] if text is not None else list(self._texts):
+            if self._texts.pop(each, None) is not None:
+                self._cleared[each] = None
+        while len(self._cleared) > MAX_TEXTS:
+            del self._cleared[next(iter(self._cleared))]
 
     def texts(self, learnt_only: bool = True) -> tuple[StandingText, ...]:
         """For the local page, the longest standing first."""
         chosen = [each for each in self._texts.values() if each.learnt or not learnt_only]
         return tuple(sorted(chosen, key=lambda each: each.since.monotonic_s))
+
+    def _since(self, text: str, since: Instant, now: Instant) -> Instant:
+        if text not in self._cleared:
+            return since
+        anew = self._cleared[text] = self._cleared[text] or now
+        return max(since, anew, key=lambda moment: moment.monotonic_s)
 
     def _current(self, known: StandingText, now: Instant) -> bool:
         return now.seconds_since(known.last_seen) <= (self.forget_s if known.learnt else CANDIDATE_FORGET_S)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from lpr.domain.choices import EmitRule
 from lpr.domain.clock import Instant
 from lpr.domain.frame import Frame
 from lpr.domain.geometry import Box, point_in_polygon
@@ -17,7 +18,7 @@ from lpr.domain.plate import PlateRead, PlateText
 from lpr.tracking.assignment import best_assignment
 from lpr.tracking.motion import Motion
 from lpr.tracking.repeat import RepeatGuard, Verdict
-from lpr.tracking.settings import Decide, EmitRule, TrackingSettings
+from lpr.tracking.settings import Decide, TrackingSettings
 from lpr.tracking.shape import Shapes, is_short
 from lpr.tracking.sighting import LAST_WORD_WEIGHT, Look, Sighting, prepare
 from lpr.tracking.standing import StandingMemory
@@ -314,7 +315,7 @@ class PassageTracker:
         waited_s = sighting.last_seen.seconds_since(track.settled_at)
         if action is None and not last_word and waited_s < settings.direction_wait_s:
             return []
-        verdict = self._guard.verdict(text.text, action, sighting.last_seen)
+        verdict = self._guard.verdict(text.text, action, sighting.read_since)
         if verdict is Verdict.UNCERTAIN and not last_word:
             return []
         if verdict is not Verdict.NEW:

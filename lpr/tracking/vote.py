@@ -92,7 +92,8 @@ class Spelling:
         table = np.zeros((SLOTS, CLASSES))
         table[:, BLANK] = 1.0
         slots = min(SLOTS, len(probabilities))
-        table[:slots] = np.maximum(probabilities[:slots], 0.0) + TINY
+        # What is no number is no evidence.
+        table[:slots] = np.maximum(np.nan_to_num(probabilities[:slots], posinf=0.0), 0.0) + TINY
         table /= table.sum(axis=1, keepdims=True)
         blank = np.clip(table[:, BLANK], TINY, 1 - TINY)
         shown = np.concatenate(([0.0], np.cumsum(np.log1p(-blank))))

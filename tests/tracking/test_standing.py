@@ -67,6 +67,18 @@ def test_a_person_can_clear_one_or_all() -> None:
     assert memory.texts(learnt_only=False) == ()
 
 
+def test_what_is_cleared_and_stands_on_takes_its_time_again() -> None:
+    memory = memory_of()
+    memory.clear("51A12345")
+    memory.observe("51A12345", "51A-123.45", PLACE, since=at(0), now=at(1001))
+    assert memory.texts() == ()
+
+    memory.observe("51A12345", "51A-123.45", PLACE, since=at(0), now=at(1800))
+    assert memory.texts() == ()
+    memory.observe("51A12345", "51A-123.45", PLACE, since=at(0), now=at(1902))
+    assert [each.text for each in memory.texts()] == ["51A12345"]
+
+
 def test_the_number_is_bounded_and_candidates_go_first() -> None:
     memory = memory_of("51A12345")
     for number in range(3 * MAX_TEXTS):

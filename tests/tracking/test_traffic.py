@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lpr.domain.choices import EmitRule
 from lpr.domain.passage import Passage
 from lpr.testing.traffic import (
     CAR,
@@ -25,7 +26,7 @@ from lpr.testing.traffic import (
 )
 from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
-from lpr.tracking.settings import EmitRule, TrackingSettings
+from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.tracker import PassageTracker
 
 LEGIBLE = Conditions(damaged=0.0, ruined=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,7 +75,7 @@ def test_no_number_of_looks_is_worth_more_than_a_few_independent_ones() -> None:
 
 
 @given(st.permutations([(TEXT, 0.97), ("59X112845", 0.8), (TEXT, 0.9), ("59X1I2345", 0.7), (TEXT, 0.6)]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True)
 def test_the_order_of_looks_does_not_matter(frames: list[tuple[str, float]]) -> None:
     assert vote_of(*frames).decision().text == TEXT
     assert vote_of(*frames).decision().confidence == pytest.approx(
@@ -178,6 +179,15 @@ def test_a_cut_plate_does_not_contradict_the_whole_one(cut: str) -> None:
 @pytest.mark.parametrize("other", ["51B02390", "60C776735", "29A12345", "59X1987", "60T4"])
 def test_another_plate_contradicts_whatever_its_length(other: str) -> None:
     assert conflict(spelling(TEXT), spelling(other)) < -9
+
+
+def test_what_is_no_number_is_no_evidence() -> None:
+    broken = table(TEXT)
+    broken[:] = np.nan
+    vote = vote_of((TEXT, 0.97), (TEXT, 0.97))
+    vote.add(Spelling.of_frame(broken), 0.97, "", 1.0, True)
+
+    assert vote.decision().text == TEXT
 
 
 def test_an_empty_read_contradicts_nothing() -> None:
