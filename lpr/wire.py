@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Any, TypeAlias
 
+from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.clock import isoformat_ms
 from lpr.domain.commands import (
     CameraSelection,
@@ -69,21 +70,6 @@ MAX_TEXT = 500
 """Characters kept of a code, a reason or an id that the other side sent."""
 MAX_DEPTH = 32
 """Levels of nesting that a command or details may have."""
-
-
-class ImageMode(StrEnum):
-    """How pictures travel: base64 text, Socket.IO attachments, or not at all (the fields are then empty text)."""
-
-    BASE64 = "base64"
-    BINARY = "binary"
-    NONE = "none"
-
-
-class PayloadShape(StrEnum):
-    """What is emitted: the guide's whole message, or its `data` flat for handlers that read fields off the argument."""
-
-    MESSAGE = "message"
-    DATA = "data"
 
 
 class ReplyCode(StrEnum):

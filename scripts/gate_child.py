@@ -19,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from lpr.domain.choices import ImageMode
 from lpr.domain.clock import SystemClock
 from lpr.domain.events import Jpeg, PlateDetected
 from lpr.domain.geometry import Box
@@ -29,7 +30,6 @@ from lpr.link.files import EpochFile
 from lpr.link.relay import Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.outbox.sqlite import SqliteOutbox
-from lpr.wire import ImageMode
 
 RECORDERS = 4
 """Cameras that record at once."""

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lpr import wire
+from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.clock import Instant
 from lpr.domain.commands import (
     CameraSelection,
@@ -244,13 +245,13 @@ def test_an_unreadable_plate_carries_its_pictures_and_scaled_box_in_the_details(
 @pytest.mark.parametrize(
     ("images", "plate", "original"),
     [
-        (wire.ImageMode.BASE64, base64.b64encode(PLATE_JPEG.data).decode(), base64.b64encode(SCENE_JPEG.data).decode()),
-        (wire.ImageMode.BINARY, PLATE_JPEG.data, SCENE_JPEG.data),
-        (wire.ImageMode.NONE, "", ""),
+        (ImageMode.BASE64, base64.b64encode(PLATE_JPEG.data).decode(), base64.b64encode(SCENE_JPEG.data).decode()),
+        (ImageMode.BINARY, PLATE_JPEG.data, SCENE_JPEG.data),
+        (ImageMode.NONE, "", ""),
     ],
 )
 def test_pictures_travel_as_the_back_end_takes_them_and_their_fields_are_always_there(
-    images: wire.ImageMode, plate: str | bytes, original: str | bytes
+    images: ImageMode, plate: str | bytes, original: str | bytes
 ) -> None:
     data = sent(detection(), images=images)["data"]
     assert data["processedImage"] == plate
@@ -273,7 +274,7 @@ def test_the_box_is_scaled_to_the_picture_that_is_sent_and_the_body_stays_as_it_
 
 
 def test_the_data_shape_is_the_guides_data_with_what_delivery_needs() -> None:
-    flat, whole = sent(detection(), payload=wire.PayloadShape.DATA), sent(detection())
+    flat, whole = sent(detection(), payload=PayloadShape.DATA), sent(detection())
     added = {"eventId": EVENT_ID, "timestamp": whole["timestamp"], "delivery": whole["delivery"]}
     assert flat == {**whole["data"], **added}
 
@@ -340,8 +341,8 @@ def test_a_stored_text_that_is_no_object_is_refused(text: str) -> None:
         wire.from_json(text)
 
 
-@pytest.mark.parametrize("images", list(wire.ImageMode))
-def test_the_size_of_a_message_is_what_its_json_and_attachments_take(images: wire.ImageMode) -> None:
+@pytest.mark.parametrize("images", list(ImageMode))
+def test_the_size_of_a_message_is_what_its_json_and_attachments_take(images: ImageMode) -> None:
     message = sent(detection(), images=images)
     size = wire.message_size(message)
     attached = sum(len(value) for value in message["data"].values() if isinstance(value, bytes))
@@ -665,7 +666,7 @@ def test_an_answer_to_hello_sets_what_it_names() -> None:
     )
     assert answer == wire.HelloAnswer(
         max_message_bytes=500_000,
-        images=wire.ImageMode.BINARY,
+        images=ImageMode.BINARY,
         replay_per_second=20.0,
         server_time=datetime(2026, 11, 23, 1, 2, 3, tzinfo=UTC),
     )

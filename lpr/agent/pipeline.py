@@ -8,12 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from lpr.agent.publisher import Publisher
-from lpr.capture.base import CameraSettings, Pace, Transport
-from lpr.capture.base import Decoder as CaptureDecoder
+from lpr.capture.base import CameraSettings
 from lpr.capture.reader import CameraChange, CameraReader, SourceFactory
 from lpr.capture.source import open_source
 from lpr.config import AgentConfig, CameraConfig
-from lpr.config import Pace as ConfigPace
 from lpr.domain.clock import Clock, Instant, isoformat_ms
 from lpr.domain.errors import VisionError
 from lpr.domain.events import CameraState, ErrorCode, Severity
@@ -23,7 +21,7 @@ from lpr.domain.plate import PlateRead
 from lpr.metrics import Metrics, Stage
 from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
-from lpr.tracking.settings import EmitRule, Line, TrackingSettings
+from lpr.tracking.settings import Line, TrackingSettings
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.tracker import PassageTracker
 from lpr.vision.motion import MotionGate
@@ -44,9 +42,9 @@ def capture_settings(camera: CameraConfig) -> CameraSettings:
         camera_id=camera.id,
         source=camera.source.reveal(),
         fps=camera.fps,
-        transport=Transport(camera.transport.value),
-        decoder=CaptureDecoder(camera.decoder.value),
-        pace=Pace.FAST if camera.pace is ConfigPace.FAST else Pace.OWN,
+        transport=camera.transport,
+        decoder=camera.decoder,
+        pace=camera.pace,
     )
 
 
@@ -60,7 +58,7 @@ def tracking_settings(config: AgentConfig, camera: CameraConfig) -> TrackingSett
         approach_is=camera.direction.towards,
         line=Line(*line) if line else None,
         roi=camera.roi or (),
-        emit=EmitRule(camera.emit.value),
+        emit=camera.emit,
         min_confidence=config.min_confidence_of(camera),
         max_gap_s=config.tracking.lost_after.total_seconds(),
     )

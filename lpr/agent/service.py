@@ -44,7 +44,6 @@ from lpr.vision.engine import EngineOptions
 from lpr.vision.plate_reader import PlateReader
 from lpr.vision.vision import Detail, Vision, VisionOptions
 from lpr.web.server import serve
-from lpr.wire import ImageMode, PayloadShape
 
 STATUS_EVERY_S = 30.0
 STATUS_NOT_WITHIN_S = 0.25
@@ -505,8 +504,8 @@ def link_settings(config: AgentConfig, *, boot_id: str) -> LinkSettings:
         ca_file=_path(backend.ca_file),
         client_cert_file=_path(backend.client_cert),
         client_key_file=_path(backend.client_key),
-        images=ImageMode(backend.images.value),
-        payload=PayloadShape(backend.payload.value),
+        images=backend.images,
+        payload=backend.payload,
         strict_acks=backend.ack is AckRule.STRICT,
         max_message_bytes=backend.max_message_bytes,
         limits=DeliveryLimits(window=backend.window),

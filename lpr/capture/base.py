@@ -3,34 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
+from lpr.domain.choices import Decoder, Pace, RtspTransport
 from lpr.domain.frame import Image
-
-
-class Transport(StrEnum):
-    """How an RTSP camera sends its pictures; TCP loses none on a bad line, UDP spares old cameras."""
-
-    TCP = "tcp"
-    UDP = "udp"
-
-
-class Decoder(StrEnum):
-    """Who decodes a network stream. `AUTO` takes an Intel GPU where there is one and software elsewhere."""
-
-    AUTO = "auto"
-    SOFTWARE = "software"
-    VAAPI = "vaapi"
-
-
-class Pace(StrEnum):
-    """How quickly files are played."""
-
-    OWN = "own"
-    """At the speed they were recorded with; slower where analysis does not keep up, for no frame is lost."""
-    FAST = "fast"
-    """As fast as they can be analysed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +44,9 @@ class CameraSettings:
     camera_id: str
     source: str = field(repr=False)
     fps: float = 8.0
-    transport: Transport = Transport.TCP
+    transport: RtspTransport = RtspTransport.TCP
     decoder: Decoder = Decoder.AUTO
-    pace: Pace = Pace.OWN
+    pace: Pace = Pace.REALTIME
     repeat: bool = False
     limits: CaptureLimits = CaptureLimits()
 

@@ -20,9 +20,10 @@ import numpy as np
 import structlog
 
 from lpr.capture.address import Address, mask_text, parse_address
-from lpr.capture.base import CameraSettings, Decoder, FrameSource
+from lpr.capture.base import CameraSettings, FrameSource
 from lpr.capture.network import NetworkSource, check
 from lpr.capture.rtsp import greet
+from lpr.domain.choices import Decoder
 from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
 

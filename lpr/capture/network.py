@@ -7,9 +7,10 @@ import http.client
 import time
 
 from lpr.capture.address import Address, parse_address
-from lpr.capture.base import CameraSettings, Transport
+from lpr.capture.base import CameraSettings
 from lpr.capture.opencv import OpenCvCapture
 from lpr.capture.rtsp import greet, probe
+from lpr.domain.choices import RtspTransport
 from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
 
@@ -65,7 +66,7 @@ class NetworkSource:
             raise CaptureError(
                 f"{self.description} answers, but its stream cannot be opened{said}",
                 hint="Does a player such as VLC show it? The camera should send H.264 or H.265"
-                + (" over UDP; try `transport: tcp`." if self._settings.transport is Transport.UDP else "."),
+                + (" over UDP; try `transport: tcp`." if self._settings.transport is RtspTransport.UDP else "."),
             )
         self._opened_s = time.monotonic()
 

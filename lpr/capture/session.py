@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lpr.capture.base import CameraSettings, FrameSource, Pace
+from lpr.capture.base import CameraSettings, FrameSource
 from lpr.capture.buffers import FrameBuffer
 from lpr.capture.timing import FpsLimiter, LagMeter, RateMeter
+from lpr.domain.choices import Pace
 from lpr.domain.clock import Clock, Instant
 from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Frame, Image
@@ -195,7 +196,7 @@ class Session:
             finally:
                 self._counts.decode_s += time.thread_time() - began_s
             captured_at = begun.plus(position_s)
-            if self._settings.pace is Pace.OWN:
+            if self._settings.pace is Pace.REALTIME:
                 self._called_off.wait(max(0.0, captured_at.seconds_since(self._clock.now())))
             if self.first_picture is None:
                 self.first_picture = captured_at

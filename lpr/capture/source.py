@@ -9,12 +9,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from lpr.capture.address import mask_url, parse_address
-from lpr.capture.base import CameraSettings, Decoder, FrameSource
+from lpr.capture.base import CameraSettings, FrameSource
 from lpr.capture.ffmpeg import VaapiSource
 from lpr.capture.files import SequenceSource, media_files
 from lpr.capture.network import NetworkSource
 from lpr.capture.timing import FpsLimiter
 from lpr.capture.usb import UsbSource, device_path
+from lpr.domain.choices import Decoder
 from lpr.domain.clock import Clock
 from lpr.domain.errors import CaptureError, ConfigError
 from lpr.domain.frame import Frame

@@ -14,6 +14,7 @@ from lpr.capture.base import CameraSettings
 from lpr.capture.files import CLIP_SUFFIXES, media_files
 from lpr.capture.opencv import OpenCvCapture
 from lpr.capture.source import frames_of
+from lpr.domain.choices import EmitRule
 from lpr.domain.clock import Instant
 from lpr.domain.errors import CaptureError, ConfigError, ImageError, LprError
 from lpr.domain.frame import Frame, Image
@@ -23,7 +24,7 @@ from lpr.domain.plate import PlateColour, PlateRead, PlateText
 from lpr.imaging import decode_image
 from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
-from lpr.tracking.settings import EmitRule, TrackingSettings
+from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.tracker import PassageTracker
 from lpr.vision.plate_reader import PlateReader
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, f
 
 from lpr.config.addresses import BackendUrl, ConfigPath, SourceAddress
 from lpr.config.quantities import Duration, Size
+from lpr.domain.choices import Decoder, EmitRule, ImageMode, Pace, PayloadShape, RtspTransport
 from lpr.domain.errors import ConfigError
 from lpr.domain.events import Weather
 from lpr.domain.geometry import Point
@@ -58,55 +59,11 @@ def _is_section(model: type[Section], key: str) -> bool:
     return field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section)
 
 
-class ImageMode(StrEnum):
-    """How pictures travel to the back-end."""
-
-    BASE64 = "base64"
-    BINARY = "binary"
-    NONE = "none"
-
-
-class PayloadShape(StrEnum):
-    """What the argument of an event is: the whole message, or its data with what delivery needs merged in."""
-
-    MESSAGE = "message"
-    DATA = "data"
-
-
 class AckRule(StrEnum):
     """Which answers count as stored."""
 
     LENIENT = "lenient"
     STRICT = "strict"
-
-
-class Decoder(StrEnum):
-    """What decodes a camera's stream."""
-
-    AUTO = "auto"
-    SOFTWARE = "software"
-    VAAPI = "vaapi"
-
-
-class RtspTransport(StrEnum):
-    """How an RTSP stream travels."""
-
-    TCP = "tcp"
-    UDP = "udp"
-
-
-class Pace(StrEnum):
-    """How quickly a file is played."""
-
-    REALTIME = "realtime"
-    FAST = "fast"
-
-
-class EmitRule(StrEnum):
-    """When a passage becomes an event."""
-
-    SETTLED = "settled"
-    FINAL = "final"
 
 
 class DetectorInput(StrEnum):

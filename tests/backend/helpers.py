@@ -15,6 +15,7 @@ import socketio
 
 from lpr import wire
 from lpr.backend.server import Backend
+from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.clock import Instant
 from lpr.domain.events import Jpeg, PlateDetected
 from lpr.domain.geometry import Box
@@ -60,8 +61,8 @@ def message(
     sequence: int = 1,
     attempt: int = 1,
     agent_id: str = "gate-nuc-01",
-    images: wire.ImageMode = wire.ImageMode.BASE64,
-    payload: wire.PayloadShape = wire.PayloadShape.MESSAGE,
+    images: ImageMode = ImageMode.BASE64,
+    payload: PayloadShape = PayloadShape.MESSAGE,
     event: Any = None,
 ) -> dict[str, Any]:
     """A message as the agent really makes it."""

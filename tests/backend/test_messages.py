@@ -8,6 +8,7 @@ import pytest
 
 from lpr import wire
 from lpr.backend.messages import UnreadableMessageError, jpeg_size, understand
+from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.clock import Instant
 from lpr.domain.events import (
     AgentState,
@@ -23,11 +24,9 @@ from lpr.domain.events import (
 from tests.backend.helpers import HAPPENED_AT, detection, message, picture
 
 
-@pytest.mark.parametrize("payload", list(wire.PayloadShape))
-@pytest.mark.parametrize("images", list(wire.ImageMode))
-def test_what_the_agent_makes_is_understood_without_a_remark(
-    payload: wire.PayloadShape, images: wire.ImageMode
-) -> None:
+@pytest.mark.parametrize("payload", list(PayloadShape))
+@pytest.mark.parametrize("images", list(ImageMode))
+def test_what_the_agent_makes_is_understood_without_a_remark(payload: PayloadShape, images: ImageMode) -> None:
     event = detection()
     read = understand(
         wire.PLATE_DETECTED,
@@ -40,8 +39,8 @@ def test_what_the_agent_makes_is_understood_without_a_remark(
     assert read.timestamp == "2026-11-23T01:02:03.456Z"
     assert read.data["licensePlate"] == "59-X1 123.45"
     assert read.data["gateName"] == "Cổng chính"
-    assert read.sequence == (1 if payload is wire.PayloadShape.MESSAGE else None)
-    if images is wire.ImageMode.NONE:
+    assert read.sequence == (1 if payload is PayloadShape.MESSAGE else None)
+    if images is ImageMode.NONE:
         assert read.plate_image is None
         assert read.original_image is None
     else:

@@ -15,6 +15,7 @@ from lpr import wire
 from lpr.backend.faults import parse_fault
 from lpr.backend.hub import CommandTimeoutError
 from lpr.backend.server import Backend, BackendSettings
+from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.errors import LinkError, LprError, WebError
 from tests.backend.helpers import Serve, connected, message
 
@@ -41,16 +42,16 @@ async def test_a_repeat_is_answered_duplicate_over_connections_and_restarts(serv
         assert stored.repeats == 2
 
 
-@pytest.mark.parametrize("images", list(wire.ImageMode))
-@pytest.mark.parametrize("payload", list(wire.PayloadShape))
+@pytest.mark.parametrize("images", list(ImageMode))
+@pytest.mark.parametrize("payload", list(PayloadShape))
 async def test_both_shapes_and_all_image_modes_are_taken(
-    serve: Serve, images: wire.ImageMode, payload: wire.PayloadShape
+    serve: Serve, images: ImageMode, payload: PayloadShape
 ) -> None:
     async with serve(strict=True) as backend, connected(backend) as agent:
         assert (await agent.send(message(images=images, payload=payload)))["status"] == "ok"
         (stored,) = await backend.wait_for(1)
         assert stored.agent_id == "gate-nuc-01"
-        assert (stored.plate_image_bytes > 0) is (images is not wire.ImageMode.NONE)
+        assert (stored.plate_image_bytes > 0) is (images is not ImageMode.NONE)
 
 
 async def test_a_window_of_events_is_stored_each_once(serve: Serve, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ async def test_hello_is_answered_with_limits_and_the_servers_time(serve: Serve) 
         answer = await agent.send(wire.hello(agent_id="gate-nuc-01", version="0.1.0"), wire.HELLO)
         read = wire.parse_hello_answer([answer])
         assert read.problems == ()
-        assert (read.images, read.replay_per_second) == (wire.ImageMode.BINARY, 5)
+        assert (read.images, read.replay_per_second) == (ImageMode.BINARY, 5)
         assert read.max_message_bytes == 900_000
         assert read.server_time is not None
         assert abs((datetime.now(UTC) - read.server_time).total_seconds()) < 5

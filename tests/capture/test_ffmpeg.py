@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 
 from lpr.capture import ffmpeg
 from lpr.capture.address import parse_address
-from lpr.capture.base import Decoder
 from lpr.capture.ffmpeg import FfmpegSource, HardwareDecodeError, VaapiSource, as_i420, ffmpeg_command, input_script
 from lpr.capture.reader import CameraReader
 from lpr.capture.source import open_source
+from lpr.domain.choices import Decoder
 from lpr.domain.errors import CaptureError
 from tests.capture.conftest import StartServer
 from tests.capture.helpers import camera

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lpr.capture.base import CameraSettings, Pace
+from lpr.capture.base import CameraSettings
 from lpr.capture.files import GAP_BETWEEN_SCENES_S, ClipSource, SequenceSource, media_files
 from lpr.capture.source import frames_of
+from lpr.domain.choices import Pace
 from lpr.domain.clock import SystemClock
 from lpr.domain.errors import CaptureError, ConfigError
 from lpr.domain.frame import Frame

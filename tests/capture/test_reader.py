@@ -16,8 +16,9 @@ import numpy as np
 import psutil
 import pytest
 
-from lpr.capture.base import CameraSettings, FrameSource, Pace
+from lpr.capture.base import CameraSettings, FrameSource
 from lpr.capture.reader import CameraReader, backoff_ceilings
+from lpr.domain.choices import Pace
 from lpr.domain.errors import CaptureError
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame

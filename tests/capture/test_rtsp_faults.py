@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import psutil
 import pytest
 
-from lpr.capture.base import CameraSettings, CaptureLimits, Transport
+from lpr.capture.base import CameraSettings, CaptureLimits
 from lpr.capture.reader import CameraReader
+from lpr.domain.choices import RtspTransport
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame
 from tests.capture.conftest import StartServer
@@ -33,10 +34,10 @@ def settings(url: str, camera_id: str = "CAM_001", *, limits: CaptureLimits = LI
     return replace(CameraSettings(camera_id=camera_id, source=url, limits=limits), **more)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("transport", list(Transport))
+@pytest.mark.parametrize("transport", list(RtspTransport))
 @pytest.mark.parametrize(("login", "digest"), [(None, False), (("an", "mật khẩu"), False), (("an", "p@ss/w:1"), True)])
 async def test_pictures_come_fresh_over_either_transport_with_and_without_a_password(
-    rtsp: StartServer, transport: Transport, login: tuple[str, str] | None, digest: bool
+    rtsp: StartServer, transport: RtspTransport, login: tuple[str, str] | None, digest: bool
 ) -> None:
     server = rtsp(login=login, digest=digest)
     diary = Diary()
@@ -86,7 +87,7 @@ def faults(server: RtspServer, rtsp: StartServer, lines: ExitStack) -> list[Faul
 async def suffer(fault: Fault) -> dict[str, object]:
     """Bring one camera up, break it, wait for the news, mend it, wait for pictures; what was seen."""
     diary = Diary()
-    transport = Transport.UDP if fault.name.startswith("udp") else Transport.TCP
+    transport = RtspTransport.UDP if fault.name.startswith("udp") else RtspTransport.TCP
     reader = CameraReader(settings(fault.url, fault.name, transport=transport), on_change=diary.note)
     async with reader:
         taking = asyncio.create_task(drain(reader))

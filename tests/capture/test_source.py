@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lpr.capture.base import Decoder
 from lpr.capture.network import PATIENT_OPTIONS, QUICK_OPTIONS, NetworkSource
 from lpr.capture.source import SourceKind, describe_source, open_source
 from lpr.capture.usb import UsbSource, device_path
+from lpr.domain.choices import Decoder
 from lpr.domain.errors import CaptureError, ConfigError
 from tests.capture.helpers import camera
 

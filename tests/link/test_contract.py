@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from lpr import wire
+from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.commands import CommandReply, CommandRequest, GetStatus, ReplyStatus
 from lpr.link.base import OnCommand
 from lpr.link.commands import CommandInbox, Handler
 from lpr.outbox.memory import MemoryOutbox
-from lpr.wire import ImageMode, PayloadShape
 from tests.faults.node import NodeBackend
 from tests.link.parts import Site, camera_lost, picture, running
 from tests.link.servers import Arrived, InProcess, Node, Server, Small, small

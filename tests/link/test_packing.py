@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lpr import wire
+from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.clock import Instant
 from lpr.domain.events import Jpeg
 from lpr.link.packing import Packing, TooLarge, attempt, fits_as_it_is, pack
 from lpr.outbox.base import Entry
-from lpr.wire import ImageMode, PayloadShape
 from tests.link.model import ticket
 from tests.link.parts import detection, instant, picture
 
