@@ -41,8 +41,8 @@ _USER_TIMEOUT_DEADLINES = 4
 """`TCP_USER_TIMEOUT` in `dead_s`: the last resort. The kernel counts time at a closed window as silence, though a slow
 proxy opens it now and then; our own deadlines know better, and come first.
 """
-_LOST_ANSWER_DEADLINES = 5
-"""An answer this many times `dead_s` late no longer keeps a connection from being called idle."""
+_NEVER_ANSWERED_DEADLINES = 5
+"""A newest emit unanswered for this many `dead_s` is an `agent_hello` that the back-end does not know."""
 _KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_COUNT = 5, 3, 3
 
 # The libraries' own lines say nothing that is not said here, and some hold whole messages.
@@ -108,7 +108,8 @@ class SocketIoTransport:
         self._up = False
         self._reason: str | None = None
         self._emissions = 0
-        self._awaited: dict[int, float] = {}
+        self._answered = 0
+        self._emitted_at = 0.0
         self._probe: asyncio.Task[None] | None = None
 
     def on_command(self, handler: OnCommand) -> None:
@@ -220,12 +221,12 @@ class SocketIoTransport:
 
         self._emissions += 1
         number = self._emissions
+        self._emitted_at = asyncio.get_running_loop().time()
 
         def answered(*args: object) -> None:
-            self._awaited.pop(number, None)
+            self._answered = max(self._answered, number)
             on_ack(args)
 
-        self._awaited[number] = asyncio.get_running_loop().time()
         try:
             await self._client.emit(name, dict(message), namespace=self._settings.namespace, callback=answered)
         except _FOREIGN as error:
@@ -273,9 +274,9 @@ class SocketIoTransport:
                 return
 
     def _is_idle(self) -> bool:
-        """Nothing is on its way whose answer is awaited; an answer that is long overdue was lost."""
-        overdue = asyncio.get_running_loop().time() - _LOST_ANSWER_DEADLINES * self._deadlines.dead_s
-        return all(sent_at < overdue for sent_at in self._awaited.values())
+        """The newest emit has been answered, so nothing of ours is on its way before a ping; or it never will be."""
+        quiet_s = asyncio.get_running_loop().time() - self._emitted_at
+        return self._answered == self._emissions or quiet_s > _NEVER_ANSWERED_DEADLINES * self._deadlines.dead_s
 
     # The end
 
