@@ -238,12 +238,10 @@ class Sighting:
             self.last_vote = max(votes, key=lambda each: each[0].monotonic_s)
         for colour, weight in other._colours.items():
             self._colours[colour] = self._colours.get(colour, 0.0) + weight
-        if (
-            self._keeps_picture
-            and other.best is not None
-            and (self.best is None or self._worth(other.best) > self._worth(self.best))
-        ):
-            self.best = other.best
+        if not other._keeps_picture:
+            self.drop_picture()
+        if self._keeps_picture and other.best is not None:
+            self.best = max(other.best, self.best or other.best, key=self._worth)
 
     def half_readable(self) -> bool:
         """Whether it was certainly a plate, though nobody could say for sure which."""
