@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import structlog
 
@@ -26,6 +27,9 @@ from lpr.tracking.standing import StandingMemory
 from lpr.tracking.tracker import PassageTracker
 from lpr.vision.motion import MotionGate
 from lpr.vision.plate_reader import PlateReader, region_bounds
+
+DecoderSays: TypeAlias = Callable[[float], Sequence[str]]
+"""What the decoders printed in the last so many seconds, for the log of a loss."""
 
 SWEEP_EVERY_S = 0.5
 """How often a live camera's tracker is asked what has gone, for when no frames come."""
@@ -85,13 +89,18 @@ class CameraPipeline:
         on_change: Callable[[], None],
         on_published: Callable[[], Awaitable[None]],
         source_factory: SourceFactory = open_source,
+        decoder_says: DecoderSays | None = None,
     ) -> None:
         self.camera = camera
         self._plates, self._publisher = reader, publisher
         self._clock, self._metrics = clock, metrics
         self._on_change, self._on_published = on_change, on_published
         self.capture = CameraReader(
-            capture_settings(camera), clock=clock, on_change=self._changed, source_factory=source_factory
+            capture_settings(camera),
+            clock=clock,
+            on_change=self._changed,
+            decoder_says=decoder_says,
+            source_factory=source_factory,
         )
         self.tracker = PassageTracker(
             tracking_settings(config, camera),

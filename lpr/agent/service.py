@@ -22,7 +22,7 @@ from lpr.agent.board import Board
 from lpr.agent.control import CommandHandler
 from lpr.agent.memory import TrackingMemory
 from lpr.agent.page import PageSource, picture_of
-from lpr.agent.pipeline import CameraPipeline
+from lpr.agent.pipeline import CameraPipeline, DecoderSays
 from lpr.agent.publisher import Publisher
 from lpr.capture.reader import SourceFactory
 from lpr.capture.source import open_source
@@ -64,6 +64,7 @@ class Agent:
 
     `config` is what is in force at the start, changes of earlier runs included. `data_dir` must exist or be makeable.
     With `end_with_files` false it goes on when all files have been played; `files_delivered` tells in either case.
+    `decoder_says` gives what decoders printed lately, for the log of a loss (`lpr.capture.decoder_log`).
     `source_factory` opens the cameras: another one than `open_source` lets measurements bring cameras of their own.
     """
 
@@ -75,6 +76,7 @@ class Agent:
         metrics: Metrics | None = None,
         end_with_files: bool = True,
         source_factory: SourceFactory = open_source,
+        decoder_says: DecoderSays | None = None,
     ) -> None:
         self.config = config
         self.clock: Clock = clock or SystemClock()
@@ -88,6 +90,7 @@ class Agent:
         """Set when all files have been played and the back-end holds everything."""
         self._end_with_files = end_with_files
         self._source_factory = source_factory
+        self._decoder_says = decoder_says
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
@@ -382,6 +385,7 @@ class Agent:
             on_change=self._changed.set,
             on_published=self._remember,
             source_factory=self._source_factory,
+            decoder_says=self._decoder_says,
         )
 
     async def _run_camera(self, pipeline: CameraPipeline) -> None:

@@ -12,7 +12,11 @@ import typer
 from lpr.cli.options import ConfigOption
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lpr.agent.service import Agent
+    from lpr.capture.decoder_log import DecoderMessages
+    from lpr.config import AgentConfig, LoadedConfig
 
 
 def register(app: typer.Typer) -> None:
@@ -28,26 +32,32 @@ def run(config: ConfigOption = None) -> None:
     alone it ends by itself when they have been played and everything is acknowledged.
     """
     # The agent's parts take a second to import; `--help` must not.
-    from lpr import logging
+    from lpr.capture.decoder_log import DecoderMessages
     from lpr.config import effective_config, load
 
     loaded = load(config)
     effective, warnings = effective_config(loaded.config)
-    settings = effective.log
+    # Before the log is opened, which would write into the pipe else.
+    with DecoderMessages() as decoders:
+        _start(loaded, effective, warnings, decoders)
+
+
+def _start(loaded: LoadedConfig, config: AgentConfig, warnings: Sequence[str], decoders: DecoderMessages) -> None:
+    from lpr import logging
+    from lpr.agent.service import Agent
+
+    settings = config.log
     logging.configure(
         level=settings.level.value,
         format=settings.format.value,
         file=settings.file,
-        secrets=effective.secrets(),
+        secrets=config.secrets(),
     )
     log = logging.get_logger("agent")
     for warning in (*loaded.warnings, *warnings):
         log.warning(warning)
-
-    from lpr.agent.service import Agent
-
-    log.info("starting", config=str(loaded.file), agent=effective.agent.id, cameras=len(effective.cameras))
-    asyncio.run(_serve(Agent(effective), loaded.file))
+    log.info("starting", config=str(loaded.file), agent=config.agent.id, cameras=len(config.cameras))
+    asyncio.run(_serve(Agent(config, decoder_says=decoders.recent), loaded.file))
 
 
 async def _serve(agent: Agent, file: Path) -> None:
