@@ -108,13 +108,12 @@ def _vote_weight(read: PlateRead, sharpness_reference: float) -> float:
 
 
 def view_score(look: Look) -> float:
-    """How good a picture is for people: large, sharp, whole, and read with confidence."""
+    """How good a picture is for people: large, sharp, whole, legible."""
     read = look.read
     return (
         math.log(plate_size(read.box))
         + 0.7 * math.log(1.0 + max(0.0, read.sharpness))
-        + 2.0 * math.log(max(0.05, read.readable))
-        + 0.5 * math.log(max(0.05, read.plate.confidence))
+        + math.log(max(0.2, read.readable))
         - (0.0 if look.whole else 3.0)
     )
 
@@ -193,7 +192,7 @@ class Sighting:
 
     def _worth(self, view: View) -> float:
         """A picture that contradicts the vote may be of the vehicle in front: the vote so far judges both anew."""
-        if self.vote.weight <= 0:
+        if self.vote.weight < SETTLED_WEIGHT:
             return view.score
         against = conflict(self.vote.spelling(), view.look.spelling)
         return view.score + CONTRADICTION_COST * max(-6.0, against)

@@ -43,6 +43,8 @@ class Fate(Enum):
     REPORTED = auto()
     REPEATED = auto()
     """It is a passage that was reported already."""
+    FRAGMENT = auto()
+    """It is a piece of another track's way, and explains nothing itself."""
 
 
 class Track:

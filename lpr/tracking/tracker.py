@@ -43,6 +43,7 @@ CANDIDATE_AFTER_S: Final = 30.0
 """Text that rests for so long is remembered as a candidate for a standing text."""
 SHARPNESS_MEMORY: Final = 0.02
 RECENT_KEPT: Final = 32
+KNOWN_VEHICLES: Final = (Fate.REPORTED, Fate.REPEATED)
 WAITING_KEPT: Final = 8
 """Unread vehicles that wait for an explanation; each holds a frame."""
 NOTES_KEPT: Final = 256
@@ -332,7 +333,8 @@ class PassageTracker:
         return [passage]
 
     def _withhold(self, track: Track, text: PlateText, why: NoteKind, now: Instant) -> list[Passage]:
-        track.fate, track.reported = Fate.REPEATED, text
+        track.fate = Fate.REPEATED if why is NoteKind.REPEAT else Fate.FRAGMENT
+        track.reported = text
         track.incumbent.drop_picture()
         self._note_track(why, track, now)
         return []
@@ -363,7 +365,7 @@ class PassageTracker:
     def _is_fragment(self, trail: Trail, but: Track) -> bool:
         """Whether `trail` is a piece of the way of a vehicle that has been reported."""
         reported = [
-            Trail.of(track.incumbent) for track in self._tracks if track is not but and track.fate is not Fate.OPEN
+            Trail.of(track.incumbent) for track in self._tracks if track is not but and track.fate in KNOWN_VEHICLES
         ]
         return any(trail.continues(other) for other in (*reported, *self._recent))
 
@@ -433,7 +435,7 @@ class PassageTracker:
             passages += self._end_challenge(track, now)
         if track.fate is Fate.OPEN and not (track.held_standing and not track.incumbent.moved):
             passages += self._last_word(track, now)
-        if track.fate is not Fate.OPEN:
+        if track.fate in KNOWN_VEHICLES:
             self._recent.append(Trail.of(track.incumbent))
             self._forget_waiting(self._recent[-1])
         return passages

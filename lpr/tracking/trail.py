@@ -10,7 +10,7 @@ from lpr.domain.clock import Instant
 from lpr.domain.geometry import Box
 from lpr.tracking.settings import plate_size
 from lpr.tracking.sighting import Sighting
-from lpr.tracking.track import DIFFERENT, PLAINLY_DIFFERENT
+from lpr.tracking.track import DIFFERENT
 from lpr.tracking.vote import Spelling, conflict
 
 MAX_PAUSE_S: Final = 4.0
@@ -20,7 +20,8 @@ REACH_PER_S: Final = 8.0
 TOUCHING: Final = 1.2
 """Two plates of two vehicles are never nearer than this; two boxes of one plate are."""
 WITNESSES: Final = 2
-"""With fewer frames than this on either side, one differing character is a misread and no second vehicle."""
+SINGLE_WITNESS: Final = -5.0
+"""Where one side has fewer frames than `WITNESSES`, a differing character must be as sure as a single frame can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Trail:
     def _contradicts(self, other: Trail) -> bool:
         if self.spelling is None or other.spelling is None:
             return False
-        needed = DIFFERENT if min(self.frames, other.frames) >= WITNESSES else PLAINLY_DIFFERENT
+        needed = DIFFERENT if min(self.frames, other.frames) >= WITNESSES else SINGLE_WITNESS
         return conflict(self.spelling, other.spelling) <= needed
 
 

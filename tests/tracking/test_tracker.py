@@ -252,6 +252,15 @@ def test_the_next_car_in_the_very_same_place_is_not_swallowed(fps: float, pause_
     assert passages[1].best_frame.captured_at.seconds_since(at(10)) > 0
 
 
+def test_lookalikes_are_not_swallowed_as_pieces_of_each_other_even_where_one_was_seen_once() -> None:
+    once = standing(square(600, 300), 1.0, 1.0)
+    follows = standing(square(620, 320), 2.0, 4.0)
+
+    passages = play(tracker(), [("60M500042", once), ("60M500082", follows)], until_s=10)
+
+    assert sorted(texts(passages)) == ["60M500042", "60M500082"]
+
+
 def test_a_queue_at_the_barrier_comes_out_in_order() -> None:
     plates = [(f"51A1234{index}", to_the_barrier(index * 6.0, 3.0)) for index in range(5)]
 
