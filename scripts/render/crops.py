@@ -21,7 +21,7 @@ CROP_MARGIN: Final = 0.06
 """Share of the plate's sides that the crop shows around it, on each side."""
 
 COLOURS: Final = tuple(PlateColour)
-_HARDNESS: Final = (0.3, 0.6, 0.8, 1.0)
+_HARDNESS: Final = (0.3, 0.5, 0.7, 1.0)
 
 UNKNOWN: Final = -1
 """A label that no loss is taken on."""

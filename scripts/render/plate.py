@@ -92,7 +92,7 @@ def _drawn(part: Part, random: Random) -> str:
     return random.choice(part)
 
 
-_MISTAKEN: Final = "MNHZBGD"
+_MISTAKEN: Final = "MNHGD"
 _WEIGHTS: Final = tuple(each.weight for each in FORMATS)
 
 
