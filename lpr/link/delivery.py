@@ -10,7 +10,9 @@ memory forgets is found again by `Fetch`.
 
 **Order.** Live events go first, in order of recording. A live event is one recorded on the present connection and never
 sent; everything else is backlog: at most half of the window, at the rate that the back-end sets, but at least one send
-in `_LIVE_TURNS + 1` while any waits, so that neither starves the other.
+in `_LIVE_TURNS + 1` while any waits, so that neither starves the other. And the backlog only takes what it does not
+have to queue for: where its answers come later because more of it is in flight, it is the line or the server that is
+busy, a live event would wait behind it, and less is put in flight, down to one.
 
 **Window.** At most `window` events in flight, and about `in_flight_s` seconds of the uplink's bytes. It opens by one
 with each event taken and halves when one is put off: a server that restarts or struggles is never met by a flood. A
@@ -56,6 +58,11 @@ _FIRST_HOLD_S, _MAX_HOLD_S = 0.1, 5.0
 _UPLINK_SAMPLES = 16
 _SHORTEST_SAMPLE_S = 0.2
 _LATE_ANSWERS = 64
+_QUEUED_RTT = 1.5
+"""An answer that took this many times the shortest was queued for."""
+_RTT_SLACK_S = 0.002
+_RTT_SAMPLES = 64
+_BACKLOG_STEP_UP, _BACKLOG_STEP_DOWN = 0.25, 0.5
 _ASSUMED_UPLINK = 8_000.0
 """Bytes a second. Without it the first picture over a slow line would be given up before anything was measured."""
 
@@ -178,6 +185,8 @@ class Delivery:
         self._fetching = False
         self._fetch_not_before = 0.0
 
+        self._backlog_window = 1.0
+        self._backlog_rtts: deque[float] = deque(maxlen=_RTT_SAMPLES)
         self._progress: tuple[float, Progress] | None = None
         self._uplink: deque[float] = deque(maxlen=_UPLINK_SAMPLES)
         self._answer_rate: deque[float] = deque(maxlen=_UPLINK_SAMPLES)
@@ -222,6 +231,8 @@ class Delivery:
         self._window, self._refusals, self._hold_until = min(_FIRST_WINDOW, self._limits.window), 0, 0.0
         self._passed_here = self._live_in_a_row = self._answered_order = 0
         self._progress = None
+        self._backlog_window = 1.0
+        self._backlog_rtts.clear()
         self._look_again()
         self._replay_at = now
         if replay_per_second is None:
@@ -405,7 +416,8 @@ class Delivery:
         if not self._page or self._replay_gap_s is None or now < self._replay_at:
             return None
         flying = sum(flight.backlog for flight in self._in_flight.values())
-        return self._page[0] if flying < max(1, self._window // 2) else None
+        room = max(1, min(self._window // 2, int(self._backlog_window)))
+        return self._page[0] if flying < room else None
 
     def _set_aside(self, ticket: Ticket) -> bool:
         """True where this ticket must not be sent in its turn: it has left, is stale, or must be sent alone."""
@@ -526,8 +538,20 @@ class Delivery:
     def _measure_answer(self, now: float, flight: Flight) -> None:
         took_s = now - max(flight.sent_at, self._last_answer_at)
         self._last_answer_at = now
+        if flight.backlog:
+            self._pace_backlog(now - flight.sent_at)
         if took_s >= _SHORTEST_SAMPLE_S and flight.ticket.size_bytes > 0:
             self._answer_rate.append(flight.ticket.size_bytes / took_s)
+
+    def _pace_backlog(self, rtt_s: float) -> None:
+        """More while answers come as fast as they ever did, less when they come late. It goes down to one again and
+        again, and so keeps seeing how fast they can come.
+        """
+        self._backlog_rtts.append(rtt_s)
+        if rtt_s > _QUEUED_RTT * min(self._backlog_rtts) + _RTT_SLACK_S:
+            self._backlog_window = max(1.0, self._backlog_window - _BACKLOG_STEP_DOWN)
+        else:
+            self._backlog_window = min(self._limits.window / 2, self._backlog_window + _BACKLOG_STEP_UP)
 
     def _bytes_in_flight(self) -> int:
         return sum(flight.ticket.size_bytes for flight in self._in_flight.values())

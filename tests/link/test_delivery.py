@@ -110,6 +110,24 @@ def test_the_backlog_keeps_the_rate_that_the_back_end_sets() -> None:
     assert len(moments) == pytest.approx(20, abs=1)
 
 
+def test_a_live_event_never_waits_behind_a_backlog_that_waits_for_itself() -> None:
+    """A server that does one thing after another: more in flight would only be a longer queue in front of it."""
+    world = World()
+    for _ in range(200):
+        world.record()
+    world.connect()
+    world.page()
+    widths = []
+    for _ in range(100):
+        widths.append(len(world.open))
+        world.advance(0.1)  # the time for one event, however many wait
+        answer(world, in_flight(world)[0], Stored())
+        if world.fetches:
+            world.page()
+    assert sum(widths[20:]) / len(widths[20:]) < 1.8
+    assert max(widths) <= 2
+
+
 def test_a_rate_of_nothing_holds_the_backlog_back_and_lets_live_events_pass() -> None:
     world = World()
     world.record()
