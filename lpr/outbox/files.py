@@ -56,6 +56,8 @@ def _hint(error: sqlite3.Error | OSError, path: Path) -> str | None:
     if denied or code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         directory = path if path.is_dir() else path.parent
         return f"user id {os.getuid()} must be able to write in {directory}: change its owner, or set agent.data_dir"
+    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+        return "no folder can be made there: set agent.data_dir to one on a disk"
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return "another program keeps the queue's file busy; try again"
     if code == sqlite3.SQLITE_IOERR or isinstance(error, OSError):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lpr.domain.commands import EventRange
 from lpr.domain.errors import OutboxError, OutboxFullError, OutboxLockedError
 from lpr.domain.events import ErrorRaised
 from lpr.outbox import held
@@ -761,3 +762,45 @@ async def test_age_is_looked_at_while_running(
     assert parse_overflow_details(troubles[0].details).cause == "max_age"
     assert [ticket.sequence for ticket in await outbox.waiting(limit=9)] == [2]
     await outbox.close()
+
+
+async def test_kept_events_are_forgotten_in_their_time_while_running_and_give_back_their_room(
+    disk: SqliteStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpr.outbox.sqlite.TICK_S", 0.05)
+    monkeypatch.setattr("lpr.outbox.sqlite.EXPIRE_EVERY_S", 0.1)
+    outbox = await disk.open(limits=replace(ROOMY, keep_delivered_s=60.0))
+    tickets = [await outbox.record(detection(f"29A{n}", original_bytes=50_000), link_up=True) for n in range(20)]
+    await outbox.settle([ticket.event_id for ticket in tickets])
+    file = disk.data_dir / "outbox.db"
+    await until(lambda: file.stat().st_size > 1_000_000)
+    assert outbox._queue.counters.kept == 20
+    await clock.advance(61)
+    await until(lambda: outbox._queue.counters.kept == 0 and file.stat().st_size < 300_000)
+    assert outbox._queue.counters.all_bytes == 0
+    await outbox.close()
+
+
+async def test_a_disk_that_runs_short_takes_the_room_of_what_is_kept(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = await disk.open(limits=replace(ROOMY, keep_delivered_s=3600.0))
+    tickets = [await outbox.record(detection(f"29A{n}", original_bytes=20_000), link_up=True) for n in range(10)]
+    await outbox.settle([ticket.event_id for ticket in tickets])
+    waiting = await outbox.record(detection("29B1"), link_up=True)
+    short_of = 50_000
+    monkeypatch.setattr(outbox._queue, "_disk_room", lambda: (LEAST_FREE_DISK - short_of, 0))
+    await in_writer(outbox, lambda _: outbox._queue.expire())
+    assert outbox._queue.counters.kept == 10 - 3, "three of them hold the room that is wanted"
+    assert await outbox.replay(EventRange(to_sequence=4)) == 1
+    assert [ticket.sequence for ticket in await outbox.waiting(limit=9)] == [4, waiting.sequence]
+    await outbox.close()
+
+
+async def test_a_data_directory_that_cannot_be_made_names_the_key_to_change() -> None:
+    with pytest.raises(OutboxError) as raised:
+        await SqliteOutbox.open(Path("/dev/null/lpr"), agent_id="agent", boot_id="boot")
+
+    assert "/dev/null/lpr" in str(raised.value)
+    assert raised.value.hint is not None
+    assert "agent.data_dir" in raised.value.hint
