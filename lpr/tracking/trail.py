@@ -20,6 +20,8 @@ REACH_PER_S: Final = 8.0
 TOUCHING: Final = 1.2
 """Two plates of two vehicles are never nearer than this; two boxes of one plate are."""
 WITNESSES: Final = 2
+TELLING: Final = 6
+"""A text of so many characters tells a vehicle wherever it turns up next."""
 SINGLE_WITNESS: Final = -5.0
 """Where one side has fewer frames than `WITNESSES`, a differing character must be as sure as a single frame can be."""
 
@@ -33,6 +35,7 @@ class Trail:
     first_box: Box
     last_box: Box
     spelling: Spelling | None
+    text: str
     frames: int
 
     @classmethod
@@ -48,20 +51,30 @@ class Trail:
             first[1],
             last[1],
             vote.spelling() if vote.weight > 0 else None,
+            vote.decision().text if vote.weight > 0 else "",
             sighting.voted,
         )
 
     def continues(self, other: Trail) -> bool:
         """Whether this and `other` may be one vehicle: near enough in place and time, and without contradiction."""
+        if self._pause_s(other) > MAX_PAUSE_S:
+            return False
+        if self.text == other.text and len(self.text) >= TELLING:
+            return True
         return self._near(other) and not self._contradicts(other)
+
+    def _pause_s(self, other: Trail) -> float:
+        """Seconds between the end of the earlier and the beginning of the later; negative where they overlap."""
+        earlier, later = sorted((self, other), key=lambda each: each.first_seen.monotonic_s)
+        return later.first_seen.seconds_since(earlier.last_seen)
 
     def _near(self, other: Trail) -> bool:
         earlier, later = sorted((self, other), key=lambda each: each.first_seen.monotonic_s)
-        pause_s = later.first_seen.seconds_since(earlier.last_seen)
+        pause_s = self._pause_s(other)
         if pause_s <= 0:
             # In sight at the same time: one plate only where both boxes were on it.
             return _apart(self.last_box, other.last_box) <= TOUCHING
-        return pause_s <= MAX_PAUSE_S and _apart(earlier.last_box, later.first_box) <= REACH + REACH_PER_S * pause_s
+        return _apart(earlier.last_box, later.first_box) <= REACH + REACH_PER_S * pause_s
 
     def _contradicts(self, other: Trail) -> bool:
         if self.spelling is None or other.spelling is None:
