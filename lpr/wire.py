@@ -32,7 +32,9 @@ from lpr.domain.commands import (
     Command,
     CommandReply,
     CommandRequest,
+    EventRange,
     GetStatus,
+    ReplayEvents,
     ReplyStatus,
     StartProcessing,
     StopProcessing,
@@ -55,7 +57,8 @@ STOP_PROCESSING = "stop_processing"
 UPDATE_CONFIG = "update_config"
 GET_STATUS = "get_status"
 CAPTURE_SNAPSHOT = "capture_snapshot"
-COMMANDS = (START_PROCESSING, STOP_PROCESSING, UPDATE_CONFIG, GET_STATUS, CAPTURE_SNAPSHOT)
+REPLAY_EVENTS = "replay_events"
+COMMANDS = (START_PROCESSING, STOP_PROCESSING, UPDATE_CONFIG, GET_STATUS, CAPTURE_SNAPSHOT, REPLAY_EVENTS)
 """Names of the commands that the agent obeys."""
 
 CAPABILITIES = ("images:base64", "images:binary", "images:none", *(f"command:{name}" for name in COMMANDS))
@@ -68,6 +71,8 @@ MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES = 16_384, 100_000_000
 MAX_REPLAY_PER_SECOND = 10_000.0
 MAX_TEXT = 500
 """Characters kept of a code, a reason or an id that the other side sent."""
+MAX_SEQUENCE = 2**53
+"""What JSON's numbers hold exactly, in every language."""
 MAX_DEPTH = 32
 """Levels of nesting that a command or details may have."""
 
@@ -638,12 +643,14 @@ def _command_id(envelope: Mapping[str, Any], data: Mapping[str, Any]) -> str | N
 
 
 def _expires_at(value: object) -> datetime | None:
-    if value is None:
-        return None
+    return None if value is None else _moment("expiresAt", value)
+
+
+def _moment(field: str, value: object) -> datetime:
     moment = parse_moment(value)
     if moment is None:
         raise ProtocolError(
-            "expiresAt must be a time such as 2026-11-23T01:02:03.456Z or milliseconds since 1970, "
+            f"{field} must be a time such as 2026-11-23T01:02:03.456Z or milliseconds since 1970, "
             f"it is {_text(value)!r}"
         )
     return moment
@@ -705,12 +712,39 @@ def _read_snapshot(name: str, data: Mapping[str, Any]) -> Command:
     return CaptureSnapshot(_unicode(camera_id))
 
 
+def _read_replay(name: str, data: Mapping[str, Any]) -> Command:
+    """Which events; as with cameras, a field that is not known is refused: passing over it would mean all of them."""
+    for key in data:
+        if key not in ("fromSequence", "toSequence", "fromTime", "toTime"):
+            raise ProtocolError(
+                f"{name} knows no field {_text(key)!r}; it takes fromSequence, toSequence, fromTime, toTime or nothing"
+            )
+    first, last = _sequence(data, "fromSequence"), _sequence(data, "toSequence")
+    if first is not None and last is not None and last < first:
+        raise ProtocolError(f"toSequence must not be below fromSequence {first}, it is {last}")
+    begin, end = (None if data.get(name) is None else _moment(name, data[name]) for name in ("fromTime", "toTime"))
+    if begin is not None and end is not None and end < begin:
+        raise ProtocolError(f"toTime must not be before fromTime {isoformat_ms(begin)}, it is {isoformat_ms(end)}")
+    return ReplayEvents(EventRange(from_sequence=first, to_sequence=last, from_time=begin, to_time=end))
+
+
+def _sequence(data: Mapping[str, Any], field: str) -> int | None:
+    value = data.get(field)
+    if value is None:
+        return None
+    number = _finite(value)
+    if number is None or not 1 <= number <= MAX_SEQUENCE or number != int(number):
+        raise ProtocolError(f"{field} must be a whole number from 1 to {MAX_SEQUENCE}, it is {_text(value)!r}")
+    return int(number)
+
+
 _READERS: Mapping[str, Callable[[str, Mapping[str, Any]], Command]] = {
     START_PROCESSING: _read_start,
     STOP_PROCESSING: _read_stop,
     UPDATE_CONFIG: _read_update,
     GET_STATUS: _read_get_status,
     CAPTURE_SNAPSHOT: _read_snapshot,
+    REPLAY_EVENTS: _read_replay,
 }
 
 

@@ -22,7 +22,9 @@ from lpr.domain.commands import (
     CaptureSnapshot,
     Command,
     CommandReply,
+    EventRange,
     GetStatus,
+    ReplayEvents,
     ReplyStatus,
     StartProcessing,
     StopProcessing,
@@ -518,6 +520,21 @@ def test_no_answer_at_all_breaks_the_reader(answer: list[object], strict: bool) 
         ("update_config", {"weather": {"temperature": 30}}, UpdateConfig({"weather": {"temperature": 30}})),
         ("get_status", {}, GetStatus()),
         ("capture_snapshot", {"cameraId": "CAM_001"}, CaptureSnapshot("CAM_001")),
+        ("replay_events", {}, ReplayEvents()),
+        (
+            "replay_events",
+            {"fromSequence": 7, "toSequence": 7.0},
+            ReplayEvents(EventRange(from_sequence=7, to_sequence=7)),
+        ),
+        (
+            "replay_events",
+            {"fromTime": "2026-11-23T08:00:00+07:00", "toTime": 1795395600000, "toSequence": None},
+            ReplayEvents(
+                EventRange(
+                    from_time=datetime(2026, 11, 23, 1, tzinfo=UTC), to_time=datetime(2026, 11, 23, 1, tzinfo=UTC)
+                )
+            ),
+        ),
     ],
 )
 @pytest.mark.parametrize("enveloped", [False, True])
@@ -558,6 +575,20 @@ def test_a_command_without_data_means_all_cameras(args: list[object]) -> None:
         ("stop_processing", {"cameraId": "CAM_001"}, "knows no field 'cameraId'; it takes cameraIds, gateIds"),
         ("capture_snapshot", {}, "cameraId must be text that is not empty, it is nothing"),
         ("capture_snapshot", {"cameraId": 5}, "cameraId must be text"),
+        ("replay_events", {"fromSequence": "1"}, "fromSequence must be a whole number from 1 to 9007199254740992"),
+        ("replay_events", {"toSequence": 0}, "toSequence must be a whole number from 1 .* it is '0'"),
+        ("replay_events", {"fromSequence": 1.5}, "fromSequence must be a whole number"),
+        ("replay_events", {"fromSequence": 1e300}, "fromSequence must be a whole number"),
+        ("replay_events", {"fromSequence": True}, "fromSequence must be a whole number"),
+        ("replay_events", {"fromSequence": 9, "toSequence": 8}, "toSequence must not be below fromSequence 9, it is 8"),
+        ("replay_events", {"fromTime": "monday"}, "fromTime must be a time such as .* it is 'monday'"),
+        ("replay_events", {"toTime": []}, "toTime must be a time"),
+        (
+            "replay_events",
+            {"fromTime": "2026-11-23T02:00:00Z", "toTime": "2026-11-23T01:00:00Z"},
+            "toTime must not be before fromTime 2026-11-23T02:00:00.000Z, it is 2026-11-23T01:00:00.000Z",
+        ),
+        ("replay_events", {"sequence": 5}, "knows no field 'sequence'; it takes fromSequence, toSequence, fromTime"),
         ("get_status", {"commandId": 5}, "commandId must be text"),
         ("get_status", {"commandId": ""}, "commandId must be text"),
         ("get_status", {"expiresAt": "tomorrow"}, "expiresAt must be a time"),

@@ -11,7 +11,9 @@ from lpr.domain.commands import (
     CaptureSnapshot,
     CommandReply,
     CommandRequest,
+    EventRange,
     GetStatus,
+    ReplayEvents,
     ReplyStatus,
     StartProcessing,
     StopProcessing,
@@ -50,6 +52,10 @@ class Operations(Protocol):
 
     def current_status(self) -> ProcessingStatus:
         """The agent in numbers, now."""
+        ...
+
+    async def replay(self, events: EventRange) -> int:
+        """Send delivered events in this range again, of those that are kept; says how many. Raises `OutboxError`."""
         ...
 
 
@@ -94,6 +100,9 @@ class CommandHandler:
                     "width": jpeg.width,
                     "height": jpeg.height,
                 }
+            case ReplayEvents():
+                count = await self._agent.replay(command.events)
+                return f"{count} event(s) will be sent again", {"replayed": count}
             case _:  # pragma: no cover - mypy proves that there is no other command
                 assert_never(command)
 

@@ -28,7 +28,7 @@ from lpr.capture.reader import SourceFactory
 from lpr.capture.source import open_source
 from lpr.config import AckRule, AgentConfig, CameraConfig, DetectorInput, Precision, RuntimeOverrides, apply_changes
 from lpr.domain.clock import Clock, SystemClock
-from lpr.domain.commands import CameraSelection
+from lpr.domain.commands import CameraSelection, EventRange
 from lpr.domain.errors import CaptureError, ConfigError, LprError, OutboxError, VisionError, WebError
 from lpr.domain.events import CameraState, ErrorCode, Jpeg, ProcessingStatus, Severity
 from lpr.imaging import encode_jpeg_within
@@ -196,6 +196,7 @@ class Agent:
                 max_bytes=limits.max_bytes,
                 max_age_s=limits.max_age.total_seconds(),
                 min_free_disk=limits.min_free_disk,
+                keep_delivered_s=limits.keep_delivered.total_seconds(),
             ),
         )
 
@@ -330,6 +331,10 @@ class Agent:
     def current_status(self) -> ProcessingStatus:
         """The agent in numbers, now."""
         return self.board.status()
+
+    async def replay(self, events: EventRange) -> int:
+        """Send delivered events again, of those that `outbox.keep_delivered` still keeps; says how many there were."""
+        return await self._outbox.replay(events)
 
     async def reload(self, config: AgentConfig) -> None:
         """Take a configuration that was read anew (SIGHUP). Cameras follow it; the rest holds from the next start."""

@@ -24,7 +24,6 @@ SYSTEM_FILE = Path("/etc/lpr-agent") / FILE_NAME
 
 NOT_OBEYED: frozenset[KeyNames] = frozenset(
     {
-        ("outbox", "keep_delivered"),
         ("cameras", "analyse_source"),
     }
 )

@@ -50,7 +50,27 @@ class CaptureSnapshot:
     camera_id: str
 
 
-Command: TypeAlias = StartProcessing | StopProcessing | UpdateConfig | GetStatus | CaptureSnapshot
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRange:
+    """Events from one sequence to another, and from one time to another, both ends included; None is an open end.
+
+    The time is the event's own: when the vehicle passed, not when that was stored or sent.
+    """
+
+    from_sequence: int | None = None
+    to_sequence: int | None = None
+    from_time: datetime | None = None
+    to_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayEvents:
+    """Send delivered events again, of those that are still kept."""
+
+    events: EventRange = field(default_factory=EventRange)
+
+
+Command: TypeAlias = StartProcessing | StopProcessing | UpdateConfig | GetStatus | CaptureSnapshot | ReplayEvents
 
 
 @dataclass(frozen=True, slots=True)

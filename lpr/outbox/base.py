@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from lpr.domain.commands import EventRange
 from lpr.domain.events import ErrorRaised, Jpeg, ProcessingStatus, QueueStatus, StoredEvent
 
 
@@ -94,7 +95,10 @@ class Outbox(Protocol):
         ...
 
     async def settle(self, event_ids: Collection[str]) -> None:
-        """The back-end holds these: delete them. Names that are not there are passed over."""
+        """The back-end holds these: delete them, or keep them apart where the limits say so (detections alone).
+
+        Names that are not there are passed over.
+        """
         ...
 
     async def bury(self, event_id: str, *, code: str, reason: str) -> None:
@@ -108,8 +112,8 @@ class Outbox(Protocol):
     def on_recorded(self, listener: Callable[[Ticket], None]) -> None:
         """Call `listener` in the event loop for every event that has newly come to wait.
 
-        That is one whose record has returned, and a dead letter that was put back, by this process or by another one
-        (`lpr-agent queue retry`).
+        That is one whose record has returned, a dead letter that was put back, by this process or by another one
+        (`lpr-agent queue retry`), and a delivered one that is to be sent again.
         """
         ...
 
@@ -127,6 +131,14 @@ class Outbox(Protocol):
 
     async def retry_dead(self, event_ids: Collection[str]) -> int:
         """Let dead letters wait again, in their old place, with no attempts counted; says how many there were."""
+        ...
+
+    async def replay(self, events: EventRange) -> int:
+        """Let delivered events that are still kept wait again, in their old place; says how many there were.
+
+        Their tickets say `recorded_offline`, so that they are sent as replayed, and they wait from now on. What is
+        delivered while this goes on may be among them or not.
+        """
         ...
 
     async def drop_dead(self, event_ids: Collection[str]) -> int:

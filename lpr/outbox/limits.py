@@ -1,6 +1,8 @@
 """How much the queue may hold, and what goes when it holds too much. Pure; both outboxes follow it.
 
-At a limit these go, each kind only after the one before it is used up, dead letters before what waits, oldest first:
+Delivered events that are kept to be sent again on request take only the room that nothing else needs: at a limit they
+go first, those delivered longest ago before the others, and no report speaks of them, since the back-end holds them.
+After them these go, each kind only after the one before it is used up, dead letters before what waits, oldest first:
 
 1. the waiting status,
 2. original images (their events stay, and say so),
@@ -48,11 +50,15 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxLimits:
-    """`max_bytes` counts bodies and pictures, not the file's own bookkeeping (a few percent more)."""
+    """`max_bytes` counts bodies and pictures, not the file's own bookkeeping (a few percent more).
+
+    Delivered detections are kept for `keep_delivered_s` from their delivery; 0 deletes them at once.
+    """
 
     max_bytes: int = 2 << 30
     max_age_s: float = 7 * 86400.0
     min_free_disk: int = 1 << 30
+    keep_delivered_s: float = 0.0
 
 
 def merge_ranges(ranges: Iterable[tuple[int, int]], *, bridged: int = 0) -> SequenceRanges:

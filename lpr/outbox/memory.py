@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
 
-from lpr.domain.clock import Clock, SystemClock
+from lpr.domain.clock import Clock, Instant, SystemClock, isoformat_ms
+from lpr.domain.commands import EventRange
 from lpr.domain.events import ErrorRaised, ProcessingStatus, QueueStatus, StoredEvent
 from lpr.outbox.base import DeadLetter, Entry, Ticket
 from lpr.outbox.limits import OutboxLimits
-from lpr.outbox.queue import Contents, Counters, Droppable, Queue, as_dead_letter, as_entry
-from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary, summary_of
-from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
+from lpr.outbox.queue import CHUNK, Contents, Counters, Droppable, Queue, as_dead_letter, as_entry
+from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary, summary_of, waiting_again
+from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS, from_json
+
+T = TypeVar("T", int, str, datetime)
 
 
 @dataclass(slots=True)
@@ -19,6 +24,7 @@ class _Place:
     summary: Summary
     contents: Contents
     burial: Burial | None = None
+    delivered_at: datetime | None = None
 
 
 class MemoryShelf:
@@ -27,22 +33,25 @@ class MemoryShelf:
     def __init__(self) -> None:
         self._places: dict[int, _Place] = {}
         self._positions: dict[str, int] = {}
-        self._kept = Counters()
+        self._delivered: dict[int, _Place] = {}
+        self._noted = Counters()
 
     def counters(self) -> Counters:
         """Everything counted anew."""
         rows = [place.summary for place in self._places.values()]
         return Counters(
-            last_sequence=max([self._kept.last_sequence, *(row.sequence or 0 for row in rows)]),
-            last_position=max([self._kept.last_position, *self._places]),
+            last_sequence=max([self._noted.last_sequence, *(row.sequence or 0 for row in rows)]),
+            last_position=max([self._noted.last_position, *self._places]),
             used_bytes=sum(row.size_bytes for row in rows),
             waiting=sum(row.state is State.WAITING for row in rows),
             dead=sum(row.state is State.DEAD for row in rows),
+            kept=len(self._delivered),
+            kept_bytes=sum(place.summary.size_bytes for place in self._delivered.values()),
         )
 
     def save_counters(self, counters: Counters) -> None:
         """Note the last sequence and position."""
-        self._kept = replace(counters)
+        self._noted = replace(counters)
 
     def insert(self, position: int, row: Row) -> Summary:
         """Put a row down, waiting."""
@@ -83,6 +92,48 @@ class MemoryShelf:
             place = self._places[summary.position]
             place.summary, place.burial = replace(place.summary, state=State.WAITING, attempts=0), None
 
+    def keep(self, summaries: Sequence[Summary], delivered_at: datetime) -> None:
+        """Lay rows apart."""
+        for summary in summaries:
+            place = self._places.pop(summary.position)
+            del self._positions[summary.event_id]
+            kept = replace(place.summary, state=State.DELIVERED)
+            self._delivered[summary.position] = _Place(kept, place.contents, delivered_at=delivered_at)
+
+    def kept(self, limit: int, *, since: datetime | None = None, before: datetime | None = None) -> list[Summary]:
+        """Rows laid apart, in the order of their delivery."""
+        found = [
+            (place.delivered_at, position)
+            for position, place in self._delivered.items()
+            if place.delivered_at is not None and _is_between(place.delivered_at, since, before)
+        ]
+        return [self._delivered[position].summary for _, position in sorted(found)[:limit]]
+
+    def kept_in(self, events: EventRange, *, after: int, limit: int) -> list[Summary]:
+        """Rows laid apart that are in this range, ascending."""
+        first, last = (None if end is None else isoformat_ms(end) for end in (events.from_time, events.to_time))
+        return [
+            place.summary
+            for position, place in sorted(self._delivered.items())
+            if position > after
+            and _is_between(place.summary.sequence or 0, events.from_sequence, events.to_sequence)
+            and _is_between(str(from_json(place.contents.body)["timestamp"]), first, last)
+        ][:limit]
+
+    def release(self, summaries: Sequence[Summary], now: Instant, boot_id: str) -> list[Summary]:
+        """Make rows that were laid apart wait again, as if recorded offline and now."""
+        released = [waiting_again(summary, now, boot_id) for summary in summaries]
+        for summary in released:
+            self._places[summary.position] = _Place(summary, self._delivered.pop(summary.position).contents)
+            self._positions[summary.event_id] = summary.position
+        self._places = dict(sorted(self._places.items()))
+        return released
+
+    def forget(self, summaries: Sequence[Summary]) -> None:
+        """Remove rows that were laid apart."""
+        for summary in summaries:
+            del self._delivered[summary.position]
+
     def find(self, event_ids: Collection[str]) -> list[Summary]:
         """The rows of these names that are there."""
         known = [self._positions[event_id] for event_id in dict.fromkeys(event_ids) if event_id in self._positions]
@@ -94,7 +145,7 @@ class MemoryShelf:
         return sorted(rows, key=lambda row: (row.state is not State.DEAD, row.position))[:limit]
 
     def in_order(self, *, after: int, limit: int) -> list[Summary]:
-        """Rows of any state with positions above `after`, ascending."""
+        """Waiting rows and dead letters with positions above `after`, ascending."""
         return [place.summary for position, place in self._places.items() if position > after][:limit]
 
     def waiting(self, limit: int) -> list[Summary]:
@@ -120,6 +171,10 @@ class MemoryShelf:
         if (position := self._positions.get(event_id)) is not None:
             place = self._places[position]
             place.summary = replace(place.summary, attempts=place.summary.attempts + 1)
+
+
+def _is_between(value: T, first: T | None, last: T | None) -> bool:
+    return (first is None or value >= first) and (last is None or value <= last)
 
 
 def _is_droppable(row: Summary, kind: Droppable) -> bool:
@@ -218,6 +273,16 @@ class MemoryOutbox:
         tickets = self._queue.retry_dead(event_ids)
         self._finish(tickets)
         return len(tickets)
+
+    async def replay(self, events: EventRange) -> int:
+        """Let delivered events that are still kept wait again."""
+        count, after = 0, 0
+        while rows := self._queue.replay(events, after=after):
+            count, after = count + len(rows), rows[-1].position
+            self._finish([row.ticket(self._boot_id) for row in rows])
+            if len(rows) < CHUNK:
+                break
+        return count
 
     async def drop_dead(self, event_ids: Collection[str]) -> int:
         """Delete dead letters."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
+from lpr.domain.clock import Instant
+from lpr.domain.commands import EventRange
 from lpr.domain.errors import OutboxFullError
 from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, ProcessingStatus, QueueStatus, StoredEvent
 from lpr.outbox.base import DeadLetter, Entry, Ticket
@@ -29,12 +32,14 @@ from lpr.outbox.limits import (
     Losses,
     OutboxLimits,
 )
-from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
+from lpr.outbox.rows import EARLIEST_PLAUSIBLE, Burial, Row, RowMaker, State, Summary
 from lpr.outbox.troubles import disk_low_error, near_full_error, overflow_error
-from lpr.wire import from_json, parse_overflow_details
+from lpr.wire import PLATE_DETECTED, from_json, parse_overflow_details
 
 CHUNK = 200
-"""Rows that are looked at in one go while room is made or age is checked."""
+"""Rows that are looked at in one go while room is made or age is checked, or that are sent again."""
+FORGOTTEN_AT_ONCE = 1000
+"""Kept events that go in one look at their age: many at once would hold up the recording of new ones."""
 
 
 class Droppable(Enum):
@@ -48,13 +53,23 @@ class Droppable(Enum):
 
 @dataclass(slots=True)
 class Counters:
-    """The queue in numbers, kept up to date so that nothing needs to be counted again."""
+    """The queue in numbers, kept up to date so that nothing needs to be counted again.
+
+    `used_bytes` are those of what waits and of dead letters; `kept` and `kept_bytes` count delivered events.
+    """
 
     last_sequence: int = 0
     last_position: int = 0
     used_bytes: int = 0
     waiting: int = 0
     dead: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
+
+    @property
+    def all_bytes(self) -> int:
+        """What counts against the limit of size."""
+        return self.used_bytes + self.kept_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +123,28 @@ class Shelf(Protocol):
         """Make dead letters wait again, with no attempts."""
         ...
 
+    def keep(self, summaries: Sequence[Summary], delivered_at: datetime) -> None:
+        """Lay rows apart with their pictures; none of the lists shows them but `kept` and `kept_in`."""
+        ...
+
+    def kept(self, limit: int, *, since: datetime | None = None, before: datetime | None = None) -> list[Summary]:
+        """Rows laid apart, in the order of their delivery, of those delivered from `since` to `before`."""
+        ...
+
+    def kept_in(self, events: EventRange, *, after: int, limit: int) -> list[Summary]:
+        """Rows laid apart that are in this range, with positions above `after`, ascending."""
+        ...
+
+    def release(self, summaries: Sequence[Summary], now: Instant, boot_id: str) -> list[Summary]:
+        """Make rows that were laid apart wait again, in their old place, as if recorded offline and `now`."""
+        ...
+
+    def forget(self, summaries: Sequence[Summary]) -> None:
+        """Remove rows that were laid apart, with their pictures."""
+        ...
+
     def find(self, event_ids: Collection[str]) -> list[Summary]:
-        """The rows of these names that are there, in any state and order."""
+        """The waiting rows and dead letters of these names that are there, in any order."""
         ...
 
     def droppable(self, kind: Droppable, limit: int) -> list[Summary]:
@@ -117,7 +152,7 @@ class Shelf(Protocol):
         ...
 
     def in_order(self, *, after: int, limit: int) -> list[Summary]:
-        """Rows of any state with positions above `after`, ascending."""
+        """Waiting rows and dead letters with positions above `after`, ascending."""
         ...
 
     def waiting(self, limit: int) -> list[Summary]:
@@ -129,11 +164,11 @@ class Shelf(Protocol):
         ...
 
     def body(self, summary: Summary) -> str | None:
-        """A row's body, in any state; None where it is no longer there."""
+        """The body of a waiting row or a dead letter; None where it is no longer there."""
         ...
 
     def contents(self, event_id: str) -> tuple[Summary, Contents] | None:
-        """A row with what weighs, in any state."""
+        """A waiting row or a dead letter with what weighs."""
         ...
 
 
@@ -200,8 +235,24 @@ class Queue:
         return self._put(row).ticket(self.maker.boot_id)
 
     def settle(self, event_ids: Collection[str]) -> None:
-        """Delete what the back-end holds, dead letters of these names too."""
-        self._delete(self.shelf.find(event_ids))
+        """Delete or lay apart what the back-end holds, dead letters of these names too."""
+        found, keeps = self.shelf.find(event_ids), self.limits.keep_delivered_s > 0
+        self._delete([row for row in found if not (keeps and row.event_type == PLATE_DETECTED)])
+        if keeps:
+            self._keep([row for row in found if row.event_type == PLATE_DETECTED])
+
+    def replay(self, events: EventRange, *, after: int) -> list[Summary]:
+        """Let the next `CHUNK` kept events in this range wait again; fewer are all that there are above `after`."""
+        rows = self.shelf.kept_in(events, after=after, limit=CHUNK)
+        released = self.shelf.release(rows, self.maker.now(), self.maker.boot_id)
+        size = sum(row.size_bytes for row in rows)
+        self.counters.kept -= len(rows)
+        self.counters.kept_bytes -= size
+        self.counters.waiting += len(rows)
+        self.counters.used_bytes += size
+        self._watch_level()
+        self.pay()
+        return released
 
     def bury(self, event_id: str, burial: Burial) -> None:
         """Make a waiting event a dead letter; a name that does not wait is passed over."""
@@ -235,7 +286,8 @@ class Queue:
         return len(waiting)
 
     def expire(self) -> None:
-        """Drop what waited longer than `max_age`, and report it."""
+        """Drop what waited longer than `max_age`, and report it; forget what was kept for long enough."""
+        self._forget_old()
         now, losses, after = self.maker.now(), Losses(), 0
         while rows := self.shelf.in_order(after=after, limit=CHUNK):
             after = rows[-1].position
@@ -331,7 +383,8 @@ class Queue:
 
     def _make_room(self, needed: int) -> None:
         limit, cause = self._limit()
-        if self.counters.used_bytes + needed <= limit:
+        self._forget_excess(self.counters.all_bytes + needed - limit)
+        if self.counters.all_bytes + needed <= limit:
             return
         goal = max(0, int(limit * LOW_WATER) - needed)
         losses = Losses()
@@ -339,6 +392,31 @@ class Queue:
             while self.counters.used_bytes > goal and (rows := self.shelf.droppable(kind, CHUNK)):
                 self._drop_some(kind, rows, self.counters.used_bytes - goal, losses)
         self.report(losses, cause)
+
+    def _forget_excess(self, excess: int) -> None:
+        """Forget kept events, those delivered longest ago first, until that has brought `excess` bytes."""
+        while excess > 0 and (rows := self.shelf.kept(CHUNK)):
+            chosen: list[Summary] = []
+            for row in rows:
+                if excess <= 0:
+                    break
+                excess -= row.size_bytes
+                chosen.append(row)
+            self._forget(chosen)
+
+    def _forget_old(self) -> None:
+        """Forget what was kept for its time, and what holds room on a disk that is short of it."""
+        now, keep_s = self.maker.now().wall, self.limits.keep_delivered_s
+        if not self.counters.kept:
+            return
+        if keep_s <= 0:
+            self._forget(self.shelf.kept(FORGOTTEN_AT_ONCE))
+        elif now >= EARLIEST_PLAUSIBLE:
+            # What a clock that was never set says of a delivery is no reason to forget it.
+            before = now - timedelta(seconds=keep_s)
+            self._forget(self.shelf.kept(FORGOTTEN_AT_ONCE, since=EARLIEST_PLAUSIBLE, before=before))
+        if self._disk_room is not None:
+            self._forget_excess(self._least_free() - sum(self._disk_room()))
 
     def _drop_some(self, kind: Droppable, rows: Sequence[Summary], excess: int, losses: Losses) -> None:
         """Drop as many of `rows`, from the first, as bring `excess` bytes; all where they bring less."""
@@ -370,13 +448,15 @@ class Queue:
             return self.limits.max_bytes, CAUSE_SIZE
         free_bytes, free_inside = self._disk_room()
         self._watch_disk(free_bytes)
-        floor = max(self.limits.min_free_disk, LEAST_FREE_DISK)
-        room = free_inside + max(0, free_bytes - floor)
-        reserve = min(RESERVE_BYTES, (self.counters.used_bytes + free_inside + free_bytes) // 3)
-        disk_limit = max(reserve, self.counters.used_bytes + room)
+        room = free_inside + max(0, free_bytes - self._least_free())
+        reserve = min(RESERVE_BYTES, (self.counters.all_bytes + free_inside + free_bytes) // 3)
+        disk_limit = max(reserve, self.counters.all_bytes + room)
         if disk_limit < self.limits.max_bytes:
             return disk_limit, CAUSE_DISK
         return self.limits.max_bytes, CAUSE_SIZE
+
+    def _least_free(self) -> int:
+        return max(self.limits.min_free_disk, LEAST_FREE_DISK)
 
     def _watch_level(self) -> None:
         used, most = self.counters.used_bytes, self.limits.max_bytes
@@ -387,7 +467,7 @@ class Queue:
             self._near_full = False
 
     def _watch_disk(self, free_bytes: int) -> None:
-        floor = max(self.limits.min_free_disk, LEAST_FREE_DISK)
+        floor = self._least_free()
         if free_bytes < floor and not self._disk_low:
             self._disk_low = True
             self.owe(disk_low_error(self.maker.now(), free_bytes=free_bytes, min_free_bytes=floor))
@@ -405,6 +485,21 @@ class Queue:
 
     def _delete(self, rows: Sequence[Summary]) -> None:
         self.shelf.delete(rows)
+        self._take_out(rows)
+
+    def _keep(self, rows: Sequence[Summary]) -> None:
+        self.shelf.keep(rows, self.maker.now().wall)
+        self._take_out(rows)
+        self.counters.kept += len(rows)
+        self.counters.kept_bytes += sum(row.size_bytes for row in rows)
+
+    def _forget(self, rows: Sequence[Summary]) -> None:
+        self.shelf.forget(rows)
+        self.counters.kept -= len(rows)
+        self.counters.kept_bytes -= sum(row.size_bytes for row in rows)
+
+    def _take_out(self, rows: Sequence[Summary]) -> None:
+        """Rows that no longer wait, nor are dead letters."""
         self.counters.used_bytes -= sum(row.size_bytes for row in rows)
         self.counters.waiting -= sum(row.state is State.WAITING for row in rows)
         self.counters.dead -= sum(row.state is State.DEAD for row in rows)

@@ -259,7 +259,7 @@ def _positions(connection: sqlite3.Connection) -> list[int] | None:
 def _read_row(shelf: SqliteShelf, position: int) -> Salvaged | None:
     try:
         summary = shelf.at(position)
-        if summary is None or summary.state is State.DELIVERED:
+        if summary is None:
             return None
         burial = shelf.burial(summary) if summary.state is State.DEAD else None
         row = _row(shelf, summary)

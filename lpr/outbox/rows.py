@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import IntEnum
 
@@ -153,4 +153,16 @@ def summary_of(position: int, row: Row) -> Summary:
         recorded_at=row.recorded_at,
         recorded_monotonic_s=row.recorded_monotonic_s,
         boot_id=row.boot_id,
+    )
+
+
+def waiting_again(summary: Summary, now: Instant, boot_id: str) -> Summary:
+    """A delivered row that is to be sent again: it waits from `now` on, and is sent as replayed."""
+    return replace(
+        summary,
+        state=State.WAITING,
+        recorded_offline=True,
+        recorded_at=now.wall,
+        recorded_monotonic_s=now.monotonic_s,
+        boot_id=boot_id,
     )

@@ -67,7 +67,31 @@ CREATE TABLE dead_letters (
 );
 """
 
-MIGRATIONS = (V1,)
+V2 = """
+-- Delivered events that are kept to be sent again on request. They lie apart, so that what waits is found without
+-- reading over them; their pictures stay where they are.
+CREATE TABLE delivered (
+    position             INTEGER PRIMARY KEY,
+    event_id             TEXT    NOT NULL,
+    type                 TEXT    NOT NULL,
+    code                 TEXT,
+    sequence             INTEGER,
+    size_bytes           INTEGER NOT NULL,
+    original_bytes       INTEGER NOT NULL,
+    attempts             INTEGER NOT NULL,
+    recorded_offline     INTEGER NOT NULL,
+    recorded_at_ms       INTEGER NOT NULL,
+    recorded_monotonic_s REAL    NOT NULL,
+    boot_id              TEXT    NOT NULL,
+    original_omitted     TEXT,
+    body                 TEXT    NOT NULL,
+    timestamp            TEXT    NOT NULL,            -- the event's own, as the body has it
+    delivered_at_ms      INTEGER NOT NULL
+);
+CREATE INDEX delivered_by_time ON delivered (delivered_at_ms);
+"""
+
+MIGRATIONS = (V1, V2)
 """Script n brings a file from version n to n + 1; never edited once it has been released, only added to."""
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -12,11 +12,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lpr.domain.clock import Instant, isoformat_ms
+from lpr.domain.commands import EventRange
 from lpr.domain.events import Jpeg
 from lpr.outbox.files import is_damage
 from lpr.outbox.limits import DAMAGED
 from lpr.outbox.queue import Contents, Counters, Droppable
-from lpr.outbox.rows import Burial, Row, State, Summary, summary_of
+from lpr.outbox.rows import Burial, Row, State, Summary, summary_of, waiting_again
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
 
 _PLATE, _ORIGINAL = 0, 1
@@ -25,6 +27,14 @@ _SUMMARY = (
     "position, event_id, type, code, sequence, state, size_bytes, original_bytes, attempts, recorded_offline,"
     " recorded_at_ms, recorded_monotonic_s, boot_id"
 )
+
+_KEPT_SUMMARY = _SUMMARY.replace("state", f"{State.DELIVERED.value}")
+
+_MOVED = (
+    "position, event_id, type, code, sequence, size_bytes, original_bytes, attempts, original_omitted, body,"
+    " recorded_offline, recorded_at_ms, recorded_monotonic_s, boot_id"
+)
+"""What goes with an event from `events` to `delivered` and back."""
 
 # SQLite takes a partial index only where its own condition stands in the query, word for word.
 _IS_DEAD = "state != 0 AND state = 1"
@@ -39,6 +49,7 @@ _DROPPABLE = {
 }
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS, _LAST_MS = -(1 << 62), 1 << 62
 _VARIABLES = 500
 """Names in one statement, far below SQLite's bound."""
 
@@ -60,12 +71,17 @@ class SqliteShelf:
             "SELECT coalesce(sum(size_bytes), 0), coalesce(sum(state = 0), 0), coalesce(sum(state = 1), 0),"
             " coalesce(max(position), 0), coalesce(max(sequence), 0) FROM events"
         ).fetchone()
+        kept, kept_bytes = self.connection.execute(
+            "SELECT count(*), coalesce(sum(size_bytes), 0) FROM delivered"
+        ).fetchone()
         return Counters(
             last_sequence=max(sequence, int(self.note("last_sequence") or 0)),
             last_position=max(position, int(self.note("last_position") or 0)),
             used_bytes=used,
             waiting=waiting,
             dead=dead,
+            kept=kept,
+            kept_bytes=kept_bytes,
         )
 
     def save_counters(self, counters: Counters) -> None:
@@ -122,15 +138,49 @@ class SqliteShelf:
 
     def delete(self, summaries: Sequence[Summary]) -> None:
         """Remove rows with their pictures and burials."""
+        self._take_out(summaries)
+        self._delete_images(summaries)
+
+    def _take_out(self, summaries: Sequence[Summary]) -> None:
         self._run_each("DELETE FROM events WHERE position = ?", ((row.position,) for row in summaries))
-        self._run_each(
-            "DELETE FROM images WHERE image_id BETWEEN ? AND ?",
-            ((2 * row.position, 2 * row.position + 1) for row in summaries),
-        )
         self._run_each(
             "DELETE FROM dead_letters WHERE position = ?",
             ((row.position,) for row in summaries if row.state is State.DEAD),
         )
+
+    def _delete_images(self, summaries: Sequence[Summary]) -> None:
+        self._run_each(
+            "DELETE FROM images WHERE image_id BETWEEN ? AND ?",
+            ((2 * row.position, 2 * row.position + 1) for row in summaries),
+        )
+
+    def keep(self, summaries: Sequence[Summary], delivered_at: datetime) -> None:
+        """Lay rows apart; their pictures stay where they are."""
+        self._run_each(
+            f"INSERT INTO delivered ({_MOVED}, timestamp, delivered_at_ms)"  # noqa: S608 - our own texts
+            f" SELECT {_MOVED}, json_extract(body, '$.timestamp'), ? FROM events WHERE position = ?",
+            ((_milliseconds(delivered_at), row.position) for row in summaries),
+        )
+        self._take_out(summaries)
+
+    def release(self, summaries: Sequence[Summary], now: Instant, boot_id: str) -> list[Summary]:
+        """Make rows that were laid apart wait again, in their old place, as if recorded offline and now."""
+        recorded_at_ms = _milliseconds(now.wall)
+        fresh = (True, recorded_at_ms, now.monotonic_s, boot_id)
+        kept = _MOVED.removesuffix(", recorded_offline, recorded_at_ms, recorded_monotonic_s, boot_id")
+        self._run_each(
+            f"INSERT INTO events ({_MOVED}) SELECT {kept}, ?, ?, ?, ? FROM delivered"  # noqa: S608 - our own texts
+            " WHERE position = ?",
+            ((*fresh, row.position) for row in summaries),
+        )
+        self._run_each("DELETE FROM delivered WHERE position = ?", ((row.position,) for row in summaries))
+        self.forget_what_is_gone()
+        return [waiting_again(row, replace(now, wall=_moment(recorded_at_ms)), boot_id) for row in summaries]
+
+    def forget(self, summaries: Sequence[Summary]) -> None:
+        """Remove rows that were laid apart, with their pictures."""
+        self._run_each("DELETE FROM delivered WHERE position = ?", ((row.position,) for row in summaries))
+        self._delete_images(summaries)
 
     def drop_originals(self, summaries: Sequence[Summary], why: str) -> None:
         """Remove original images; the rows stay, smaller."""
@@ -185,6 +235,29 @@ class SqliteShelf:
             found += self._summaries(f"WHERE event_id IN ({', '.join('?' * len(some))})", *some)
         return found
 
+    def kept(self, limit: int, *, since: datetime | None = None, before: datetime | None = None) -> list[Summary]:
+        """Rows laid apart, in the order of their delivery."""
+        return self._kept_summaries(
+            "WHERE delivered_at_ms BETWEEN ? AND ? ORDER BY delivered_at_ms, position LIMIT ?",
+            _FIRST_MS if since is None else _milliseconds(since),
+            _LAST_MS if before is None else _milliseconds(before),
+            limit,
+        )
+
+    def kept_in(self, events: EventRange, *, after: int, limit: int) -> list[Summary]:
+        """Rows laid apart that are in this range, ascending. Their timestamps sort as text."""
+        bounds: list[tuple[str, object]] = [("position > ?", after)]
+        for condition, bound in (("sequence >= ?", events.from_sequence), ("sequence <= ?", events.to_sequence)):
+            if bound is not None:
+                bounds.append((condition, bound))
+        for condition, moment in (("timestamp >= ?", events.from_time), ("timestamp <= ?", events.to_time)):
+            if moment is not None:
+                bounds.append((condition, isoformat_ms(moment)))
+        conditions = " AND ".join(condition for condition, _ in bounds)
+        return self._kept_summaries(
+            f"WHERE {conditions} ORDER BY position LIMIT ?", *(bound for _, bound in bounds), limit
+        )
+
     def named(self, name: str) -> list[Summary]:
         """Rows whose id begins with `name`, or whose sequence it is; two where there are more."""
         if name.isascii() and name.isdigit() and len(name) < 10:
@@ -213,7 +286,7 @@ class SqliteShelf:
         return dead + waiting
 
     def in_order(self, *, after: int, limit: int) -> list[Summary]:
-        """Rows of any state with positions above `after`, ascending."""
+        """Waiting rows and dead letters with positions above `after`, ascending."""
         return self._summaries("WHERE position > ? ORDER BY position LIMIT ?", after, limit)
 
     def waiting(self, limit: int) -> list[Summary]:
@@ -283,6 +356,10 @@ class SqliteShelf:
     def _summaries(self, rest: str, *values: object) -> list[Summary]:
         rows = self.connection.execute(f"SELECT {_SUMMARY} FROM events {rest}", values)  # noqa: S608 - our own texts
         return [_summary(row) for row in rows]
+
+    def _kept_summaries(self, rest: str, *values: object) -> list[Summary]:
+        query = f"SELECT {_KEPT_SUMMARY} FROM delivered {rest}"  # noqa: S608 - our own texts
+        return [_summary(row) for row in self.connection.execute(query, values)]
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:

@@ -26,6 +26,7 @@ from typing import Self, TypeVar
 import structlog
 
 from lpr.domain.clock import Clock, SystemClock
+from lpr.domain.commands import EventRange
 from lpr.domain.errors import LprError, OutboxError
 from lpr.domain.events import ErrorRaised, ProcessingStatus, QueueStatus, StoredEvent
 from lpr.outbox.base import DeadLetter, Entry, Ticket
@@ -42,9 +43,9 @@ from lpr.outbox.files import (
 )
 from lpr.outbox.held import Held
 from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
-from lpr.outbox.queue import Queue, Snapshot, as_dead_letter, as_entry
+from lpr.outbox.queue import CHUNK, Queue, Snapshot, as_dead_letter, as_entry
 from lpr.outbox.rescue import open_database
-from lpr.outbox.rows import Burial, Row, RowMaker, State
+from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
 from lpr.outbox.schema import PAGE_SIZE, connect, transaction
 from lpr.outbox.shelf import SqliteShelf
 from lpr.outbox.troubles import corrupt_error, disk_low_error
@@ -230,10 +231,13 @@ class SqliteOutbox:
             self._unwritten_attempts.add(event_id)
 
     async def settle(self, event_ids: Collection[str]) -> None:
-        """Delete what the back-end holds."""
+        """Delete what the back-end holds, or keep it apart."""
         names = frozenset(event_ids)
 
         def run(queue: Queue) -> list[Ticket]:
+            if queue.limits.keep_delivered_s > 0:
+                known = ((name, self._attempts.get(name)) for name in names)
+                self._shelf.add_attempts((name, count) for name, count in known if count is not None)
             queue.settle(names)
             return []
 
@@ -288,6 +292,30 @@ class SqliteOutbox:
         names = frozenset(event_ids)
         self._forget_attempts(names)
         return len(await self._write(lambda queue: queue.retry_dead(names)))
+
+    async def replay(self, events: EventRange) -> int:
+        """Let delivered events that are still kept wait again; a transaction for every few hundred of them."""
+        count, after = 0, 0
+        while rows := await self._replay_some(events, after):
+            count, after = count + len(rows), rows[-1].position
+            # Told by us, after those who asked for the deliveries have had their answers: a listener that still
+            # believed an event to be on its way out would not look for it again.
+            for row in rows:
+                for on_recorded in self._on_recorded:
+                    on_recorded(row.ticket(self._boot_id))
+            if len(rows) < CHUNK:
+                break
+        return count
+
+    async def _replay_some(self, events: EventRange, after: int) -> list[Summary]:
+        rows: list[Summary] = []
+
+        def run(queue: Queue) -> list[Ticket]:
+            rows[:] = queue.replay(events, after=after)
+            return []
+
+        await self._write(run)
+        return rows
 
     async def drop_dead(self, event_ids: Collection[str]) -> int:
         """Delete dead letters."""

@@ -13,13 +13,15 @@ from lpr.domain.commands import (
     Command,
     CommandReply,
     CommandRequest,
+    EventRange,
     GetStatus,
+    ReplayEvents,
     ReplyStatus,
     StartProcessing,
     StopProcessing,
     UpdateConfig,
 )
-from lpr.domain.errors import CaptureError, ConfigError, ImageError
+from lpr.domain.errors import CaptureError, ConfigError, ImageError, OutboxError
 from lpr.domain.events import AgentState, ClockStatus, Jpeg, ProcessingStatus, QueueStatus
 
 
@@ -48,6 +50,10 @@ class Operated:
     async def snapshot(self, camera_id: str) -> Jpeg:
         self._do("snapshot", camera_id)
         return Jpeg(b"\xff\xd8picture", 640, 360)
+
+    async def replay(self, events: EventRange) -> int:
+        self._do("replay", events)
+        return 3
 
     def current_status(self) -> ProcessingStatus:
         return ProcessingStatus(
@@ -110,6 +116,7 @@ async def test_changes_arrive_in_the_configurations_own_names() -> None:
         (CaptureSnapshot("CAM_001"), CaptureError("CAM_001 has no picture now"), "NO_FRAME"),
         (CaptureSnapshot("CAM_9"), ConfigError("not configured here: CAM_9"), "UNKNOWN_CAMERA"),
         (StopProcessing(), ImageError("unexpected"), "FAILED"),
+        (ReplayEvents(), OutboxError("the queue is closed"), "FAILED"),
     ],
 )
 async def test_what_fails_is_answered_with_its_reason(command: Command, failure: Exception, code: str) -> None:
@@ -134,3 +141,16 @@ async def test_a_snapshot_is_answered_as_base64_with_its_size() -> None:
     assert reply.data is not None
     assert reply.data["image"].startswith("/9hw")
     assert (reply.data["width"], reply.data["height"]) == (640, 360)
+
+
+async def test_a_replay_is_answered_with_how_many_are_sent_again() -> None:
+    agent, wanted = Operated(), EventRange(from_sequence=2)
+
+    reply = await handle(agent, ReplayEvents(wanted))
+
+    assert agent.calls == [("replay", wanted)]
+    assert (reply.status, reply.message, reply.data) == (
+        ReplyStatus.OK,
+        "3 event(s) will be sent again",
+        {"replayed": 3},
+    )

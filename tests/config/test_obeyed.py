@@ -44,5 +44,4 @@ def test_setting_a_key_that_is_not_obeyed_is_warned_of(write: Callable[[str], Pa
     path = write(GOOD.replace("source: usb:0", "source: usb:0\n    analyse_source: usb:1"))
     assert load(path, {"LPR_OUTBOX__KEEP_DELIVERED": "24 h"}).warnings == (
         "cameras[1].analyse_source (line 9) has no effect in this version",
-        "outbox.keep_delivered ($LPR_OUTBOX__KEEP_DELIVERED) has no effect in this version",
     )

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from lpr.domain.clock import isoformat_ms
+from lpr.domain.clock import Instant, isoformat_ms
+from lpr.domain.commands import EventRange
 from lpr.domain.errors import OutboxFullError
 from lpr.domain.events import ErrorRaised
 from lpr.outbox.base import Outbox, Ticket
 from lpr.outbox.limits import OutboxLimits
+from lpr.outbox.queue import CHUNK
 from lpr.testing.clock import FakeClock
 from lpr.wire import parse_overflow_details
 from tests.outbox.helpers import ROOMY, Store, detection, failure, picture, status
@@ -392,6 +395,212 @@ async def test_a_clock_that_was_never_set_makes_nothing_old(store: Store, clock:
     await record(outbox, "29A1")
     assert await names(outbox) == ["29A0", "29A1"]
     assert (await outbox.status()).oldest_age_s == 0.0
+    await outbox.close()
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Delivered, and sent again
+
+KEEPING = replace(ROOMY, keep_delivered_s=3600.0)
+
+
+async def deliver(outbox: Outbox, name: str, **options: int) -> Ticket:
+    """Record, hand to a socket, and have it acknowledged."""
+    ticket = await record(outbox, name, **options)
+    await outbox.count_attempt(ticket.event_id)
+    await outbox.settle([ticket.event_id])
+    return ticket
+
+
+async def test_nothing_delivered_is_kept_unless_wanted(store: Store) -> None:
+    outbox = await store.open()
+    await deliver(outbox, "29A1")
+    assert await outbox.replay(EventRange()) == 0
+    assert await outbox.waiting(limit=9) == []
+    await outbox.close()
+
+
+async def test_a_kept_event_is_out_of_sight_until_it_is_asked_for_and_then_waits_as_replayed(
+    store: Store, clock: FakeClock
+) -> None:
+    outbox = await store.open(limits=KEEPING)
+    told: list[Ticket] = []
+    first = await deliver(outbox, "29A1")
+    second = await record(outbox, "29A2")
+    assert await outbox.waiting(limit=9) == [second]
+    assert await outbox.load(first.event_id) is None
+    numbers = await outbox.status()
+    assert (numbers.pending, numbers.bytes) == (1, second.size_bytes)
+
+    await clock.advance(60)
+    outbox.on_recorded(told.append)
+    assert await outbox.replay(EventRange()) == 1
+    again, last = await outbox.waiting(limit=9)
+    entry = await outbox.load(first.event_id)
+    now = clock.now()
+    assert last == second
+    assert again == replace(
+        first, attempts=1, recorded_offline=True, recorded_at=now.wall, recorded_monotonic_s=now.monotonic_s
+    )
+    assert told == [again]
+    assert entry is not None
+    assert (entry.body["eventId"], entry.body["sequence"]) == (first.event_id, 1)
+    assert entry.plate_image == picture("plate 29A1", 200)
+    assert entry.original_image == picture("scene 29A1", 2000)
+    assert (await outbox.status()).bytes == first.size_bytes + second.size_bytes
+    await outbox.close()
+
+
+async def test_what_was_sent_again_is_kept_again(store: Store) -> None:
+    outbox = await store.open(limits=KEEPING)
+    ticket = await deliver(outbox, "29A1")
+    for attempts in (1, 2, 3):
+        assert await outbox.replay(EventRange()) == 1
+        assert [found.attempts for found in await outbox.waiting(limit=9)] == [attempts]
+        await outbox.count_attempt(ticket.event_id)
+        await outbox.settle([ticket.event_id])
+        assert (await outbox.status()).pending == 0
+    await outbox.close()
+
+
+async def test_a_range_of_sequences_or_of_times_takes_both_its_ends(store: Store) -> None:
+    outbox = await store.open(limits=KEEPING)
+    start = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
+    for n in range(6):
+        ticket = await outbox.record(detection(f"29A{n}", at=Instant(start + timedelta(minutes=n), 0.0)), link_up=True)
+        await outbox.settle([ticket.event_id])
+
+    async def replayed(**bounds: Any) -> list[str]:
+        count = await outbox.replay(EventRange(**bounds))
+        found = await names(outbox)
+        assert count == len(found)
+        await outbox.settle([ticket.event_id for ticket in await outbox.waiting(limit=9)])
+        return found
+
+    assert await replayed(from_sequence=2, to_sequence=4) == ["29A1", "29A2", "29A3"]
+    assert await replayed(from_sequence=6) == ["29A5"]
+    assert await replayed(from_time=start + timedelta(minutes=4)) == ["29A4", "29A5"]
+    assert await replayed(from_time=start, to_time=start + timedelta(minutes=1)) == ["29A0", "29A1"]
+    assert await replayed(to_time=start + timedelta(seconds=119), from_sequence=2) == ["29A1"]
+    assert await replayed(from_sequence=7) == []
+    assert await replayed(to_time=start - timedelta(milliseconds=1)) == []
+    await outbox.close()
+
+
+async def test_more_events_than_fit_in_one_transaction_are_all_sent_again_in_order(store: Store) -> None:
+    outbox = await store.open(limits=KEEPING)
+    tickets = await asyncio.gather(*(record(outbox, "29A1", original_bytes=0) for _ in range(2 * CHUNK + 1)))
+    await outbox.settle([ticket.event_id for ticket in tickets])
+    assert await outbox.replay(EventRange(from_sequence=1)) == len(tickets)
+    waiting = await outbox.waiting(limit=1000)
+    assert [ticket.sequence for ticket in waiting] == [ticket.sequence for ticket in tickets]
+    await outbox.close()
+
+
+async def test_only_detections_are_kept(store: Store) -> None:
+    outbox = await store.open(limits=KEEPING)
+    error, numbers = await outbox.record(failure(), link_up=True), await outbox.put_status(status())
+    await outbox.settle([error.event_id, numbers.event_id])
+    assert await outbox.replay(EventRange()) == 0
+    await outbox.close()
+
+
+async def test_a_dead_letter_that_was_delivered_after_all_is_kept_too(store: Store) -> None:
+    outbox = await store.open(limits=KEEPING)
+    ticket = await record(outbox, "29A1")
+    await outbox.bury(ticket.event_id, code="LATE", reason="the answer came late")
+    await outbox.settle([ticket.event_id])
+    assert await outbox.dead_letters(limit=9) == []
+    assert await outbox.replay(EventRange()) == 1
+    assert (await outbox.status()).dead_letters == 0
+    await outbox.close()
+
+
+async def test_kept_events_outlive_a_restart_and_their_time_runs_from_their_delivery(
+    store: Store, clock: FakeClock
+) -> None:
+    outbox = await store.open(boot_id="boot-1", limits=KEEPING)
+    early = await record(outbox, "29A1")
+    await clock.advance(3000)
+    await outbox.settle([early.event_id])
+    await outbox.close()
+    await clock.advance(3000)
+    outbox = await store.open(boot_id="boot-2", limits=KEEPING)
+    await deliver(outbox, "29A2")
+    assert await outbox.replay(EventRange(to_sequence=1)) == 1, "delivered 50 minutes ago"
+    await outbox.settle([early.event_id])
+    await outbox.close()
+    await clock.advance(3601)
+    outbox = await store.open(boot_id="boot-3", limits=KEEPING)
+    assert await outbox.replay(EventRange()) == 0
+    assert (await record(outbox, "29A3")).sequence == 3
+    await outbox.close()
+
+
+async def test_what_is_kept_is_forgotten_when_keeping_is_turned_off(store: Store) -> None:
+    outbox = await store.open(limits=KEEPING)
+    await deliver(outbox, "29A1")
+    await outbox.close()
+    outbox = await store.open()
+    assert await outbox.replay(EventRange()) == 0
+    assert (await record(outbox, "29A2")).sequence == 2
+    await outbox.close()
+
+
+async def test_a_clock_that_is_set_forgets_nothing_that_is_kept(store: Store, clock: FakeClock) -> None:
+    clock.set_wall(datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
+    outbox = await store.open(boot_id="boot-1", limits=KEEPING)
+    await deliver(outbox, "29A1")
+    await outbox.close()
+    clock.set_wall(datetime(2026, 11, 23, tzinfo=UTC))
+    outbox = await store.open(boot_id="boot-2", limits=KEEPING)
+    assert await outbox.replay(EventRange()) == 1
+    await outbox.close()
+
+
+async def test_what_is_sent_again_is_not_old_whenever_it_was_recorded(store: Store, clock: FakeClock) -> None:
+    limits = replace(KEEPING, max_age_s=1800.0)
+    outbox = await store.open(boot_id="boot-1", limits=limits)
+    ticket = await deliver(outbox, "29A1")
+    await clock.advance(3000)
+    assert await outbox.replay(EventRange()) == 1
+    await outbox.close()
+    outbox = await store.open(boot_id="boot-2", limits=limits)
+    await record(outbox, "29A2")
+    assert await names(outbox) == ["29A1", "29A2"]
+    assert (await outbox.waiting(limit=1))[0].event_id == ticket.event_id
+    await outbox.close()
+
+
+async def test_kept_events_make_room_first_oldest_delivery_first_and_without_a_report(
+    store: Store, clock: FakeClock
+) -> None:
+    outbox = await store.open(limits=replace(KEEPING, max_bytes=20_000))
+    troubles = await overflows(outbox)
+    tickets = [await record(outbox, f"29A{n}") for n in range(3)]
+    for ticket in (tickets[2], tickets[0], tickets[1]):
+        await clock.advance(1)
+        await outbox.settle([ticket.event_id])
+    waiting = [await record(outbox, f"29B{n}") for n in range(4)]
+    assert troubles == [], "what is kept fills nothing"
+    assert sum(ticket.size_bytes for ticket in waiting) < 16_000
+    assert await outbox.replay(EventRange()) == 2
+    assert [name for name in await names(outbox) if name.startswith("29A")] == ["29A0", "29A1"]
+    assert (await outbox.status()).bytes <= 20_000
+    await outbox.close()
+
+
+async def test_what_waits_loses_its_pictures_only_when_nothing_kept_is_left(store: Store) -> None:
+    outbox = await store.open(limits=replace(KEEPING, max_bytes=20_000))
+    troubles = await overflows(outbox)
+    for n in range(3):
+        await deliver(outbox, f"29A{n}")
+    for n in range(8):
+        await record(outbox, f"29B{n}")
+    assert {error.code.value for error in troubles} == {"QUEUE_NEAR_FULL", "QUEUE_OVERFLOW"}
+    dropped = [parse_overflow_details(error.details) for error in troubles if error.code == "QUEUE_OVERFLOW"]
+    assert all(overflow.detections == 0 and overflow.original_images for overflow in dropped)
+    assert await outbox.replay(EventRange()) == 0
     await outbox.close()
 
 

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from lpr.domain.commands import EventRange
 from lpr.domain.errors import OutboxFullError
 from lpr.domain.events import ErrorRaised
 from lpr.outbox.base import Outbox, Ticket
@@ -24,7 +25,7 @@ from tests.outbox.helpers import MemoryStore, SqliteStore, detection, failure, s
 
 T = TypeVar("T")
 
-LIMITS = OutboxLimits(max_bytes=30_000, max_age_s=500.0, min_free_disk=0)
+LIMITS = OutboxLimits(max_bytes=30_000, max_age_s=500.0, min_free_disk=0, keep_delivered_s=300.0)
 SIZES = st.sampled_from([0, 500, 3000, 8000])
 NAMES = st.sampled_from(["29A12345", "59X112345", "80NG63160"])
 PICKS = st.integers(0, 30)
@@ -117,6 +118,12 @@ class OutboxesAgree(RuleBasedStateMachine):
             dead = self.run(outbox.dead_letters(limit=100))
             names = [dead[index % len(dead)].ticket.event_id] if dead else ["none"]
             assert self.run(outbox.drop_dead(names)) == len(dead[:1])
+
+    @rule(first=st.integers(1, 40), count=st.integers(0, 20))
+    def replay(self, first: int, count: int) -> None:
+        events = EventRange(from_sequence=first, to_sequence=first + count)
+        memory, disk = (self.run(outbox.replay(events)) for outbox in self.outboxes)
+        assert memory == disk <= count + 1
 
     @precondition(lambda self: self.boots < 4)
     @rule()

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lpr.domain.commands import EventRange
 from lpr.outbox import schema
 from lpr.outbox.bench import measure_recording
 from lpr.outbox.files import (
@@ -29,7 +30,18 @@ from lpr.outbox.files import (
     lock_holder,
 )
 from lpr.outbox.ids import EventIds
-from lpr.outbox.limits import BRIDGED_SEQUENCES, MAX_RANGES, Losses, describe, merge_ranges, subtract_ranges
+from lpr.outbox.limits import (
+    BRIDGED_SEQUENCES,
+    MAX_RANGES,
+    Losses,
+    OutboxLimits,
+    describe,
+    merge_ranges,
+    subtract_ranges,
+)
+from lpr.outbox.rows import RowMaker
+from lpr.outbox.shelf import SqliteShelf
+from lpr.testing.clock import FakeClock
 from tests.outbox.helpers import SqliteStore, detection
 
 MOMENT = datetime(2026, 11, 23, 1, 2, 3, 456000, tzinfo=UTC)
@@ -209,26 +221,49 @@ async def test_an_older_file_is_brought_up_to_date_with_its_events(
     await outbox.close()
 
     newer = "ALTER TABLE events ADD COLUMN note TEXT;\nUPDATE events SET note = 'new';\n"
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.V1, newer))
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    version = schema.SCHEMA_VERSION + 1
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, newer))
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", version)
     outbox = await disk.open()
     assert [found.event_id for found in await outbox.waiting(limit=9)] == [ticket.event_id]
     assert (await outbox.record(detection("29A2"), link_up=True)).sequence == 2
     await outbox.close()
     with closing(sqlite3.connect(disk.data_dir / "outbox.db")) as connection:
         assert connection.execute("SELECT note FROM events").fetchall() == [("new",), (None,)]
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+
+
+async def test_a_file_of_the_first_version_keeps_what_it_delivers_from_now_on(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as first:
+        first.setattr(schema, "MIGRATIONS", (schema.V1,))
+        first.setattr(schema, "SCHEMA_VERSION", 1)
+        path = disk.data_dir / "outbox.db"
+        disk.data_dir.mkdir()
+        with closing(schema.connect(path)) as connection:
+            schema.migrate(connection, path)
+            row = RowMaker(agent_id="gate", boot_id="boot-0", clock=FakeClock()).make(
+                detection("29A1"), sequence=1, link_up=True
+            )
+            SqliteShelf(connection).insert(1, row)
+    outbox = await disk.open(limits=OutboxLimits(min_free_disk=0, keep_delivered_s=60.0))
+    await outbox.settle([row.event_id])
+    assert await outbox.replay(EventRange()) == 1
+    assert [ticket.event_id for ticket in await outbox.waiting(limit=9)] == [row.event_id]
+    await outbox.close()
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "outbox.db"
     with closing(schema.connect(path)) as connection:
         schema.migrate(connection, path)
-        monkeypatch.setattr(schema, "MIGRATIONS", (schema.V1, "CREATE TABLE new (a);\nNONSENSE;\n"))
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+        version = schema.SCHEMA_VERSION
+        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE new (a);\nNONSENSE;\n"))
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", version + 1)
         with pytest.raises(sqlite3.OperationalError):
             schema.migrate(connection, path)
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
         assert connection.execute("SELECT name FROM sqlite_schema WHERE name = 'new'").fetchall() == []
 
 

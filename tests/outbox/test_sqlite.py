@@ -20,7 +20,7 @@ from lpr.domain.errors import OutboxError, OutboxFullError, OutboxLockedError
 from lpr.domain.events import ErrorRaised
 from lpr.outbox import held
 from lpr.outbox.base import Ticket
-from lpr.outbox.limits import OutboxLimits
+from lpr.outbox.limits import LEAST_FREE_DISK, OutboxLimits
 from lpr.outbox.queue import Queue
 from lpr.outbox.sqlite import SqliteOutbox
 from lpr.testing.clock import FakeClock
