@@ -19,7 +19,7 @@ import re
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from lpr.vision.vision import SIZES, Detail, Vision, VisionOptions
 
 FOUND_IOU = 0.3
 SHORTEST_FALSE_READ = 5
+NO_PLATE = "no plate"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Tally:
     found: int = 0
     read: int = 0
     false_reads: int = 0
+    false_sure: int = 0
     sure: int = 0
     sure_wrong: int = 0
     pictures: int = 0
@@ -130,7 +132,8 @@ def judge(
         if i not in taken and len(clean(guess.text)) >= SHORTEST_FALSE_READ:
             for key in (prefix, "all"):
                 outcome.tallies[key].false_reads += 1
-            outcome.errors.append((name, "no plate", f"{guess.text} {guess.confidence:.2f}", guess.crop))
+                outcome.tallies[key].false_sure += guess.confidence >= sure
+            outcome.errors.append((name, NO_PLATE, f"{guess.text} {guess.confidence:.2f}", guess.crop))
 
 
 def cut(image: Image, box: Box) -> Image:
@@ -176,7 +179,7 @@ async def find_in_folder(folder: Path, arguments: argparse.Namespace) -> Outcome
             guesses = [Guess(each.box, f"{each.confidence:.2f}xxxx", each.confidence, display_crop(image, each.corners))
                        for each in found]  # fmt: skip
             judge(outcome, name, image, labels, guesses, 2.0)
-    outcome.errors = [error for error in outcome.errors if error[2] == "not found" or error[1] == "no plate"]
+    outcome.errors = [error for error in outcome.errors if error[2] == "not found" or error[1] == NO_PLATE]
     return outcome
 
 
@@ -186,36 +189,34 @@ def as_json(read: PlateRead) -> dict[str, object]:
     return {"box": box, "text": read.plate.text, "confidence": round(read.plate.confidence, 4)}
 
 
-def show_progress(labels: dict[str, list[Label]]) -> Sequence[tuple[str, list[Label]]]:
+def show_progress(labels: dict[str, list[Label]]) -> Iterator[tuple[str, list[Label]]]:
     """The items, and on a terminal how many are done."""
-    items = sorted(labels.items())
-
-    def walk() -> object:
-        start = time.monotonic()
-        for done, item in enumerate(items):
-            if sys.stderr.isatty() and done % 20 == 0:
-                rate = done / max(1e-6, time.monotonic() - start)
-                print(f"\r{done}/{len(items)}  {rate:.0f}/s ", end="", file=sys.stderr)
-            yield item
-
-    return walk()  # type: ignore[return-value]
+    start = time.monotonic()
+    for done, item in enumerate(sorted(labels.items())):
+        if sys.stderr.isatty() and done % 20 == 0:
+            rate = done / max(1e-6, time.monotonic() - start)
+            print(f"\r{done}/{len(labels)}  {rate:.0f}/s ", end="", file=sys.stderr)
+        yield item
 
 
 def print_table(outcome: Outcome, sure: float) -> None:
     """Rows by prefix and by kind, the sum last."""
-    head = ("", "plates", "found", "read", "false", f">={sure:g}", "wrong")
-    print(f"{head[0]:18}{head[1]:>8}{head[2]:>9}{head[3]:>9}{head[4]:>8}{head[5]:>9}{head[6]:>8}")
+    print(f"{'':34}{'all confidences':>26}{f'confidence >= {sure:g}':>25}")
+    print(
+        f"{'':18}{'pictures':>8}{'plates':>8}{'found':>9}{'read':>9}{'false':>8}{'of all':>9}{'wrong':>8}{'false':>8}"
+    )
     for key in sorted(outcome.tallies, key=lambda key: (key == "all", key)):
         tally = outcome.tallies[key]
         share = [f"{part / tally.plates:9.4f}" if tally.plates else "        -" for part in (tally.found, tally.read)]
         sure_share = f"{tally.sure / tally.plates:9.4f}" if tally.plates else "        -"
-        print(f"{key:18}{tally.plates:8}{share[0]}{share[1]}{tally.false_reads:8}{sure_share}{tally.sure_wrong:8}")
+        counts = f"{key:18}{tally.pictures:8}{tally.plates:8}"
+        print(f"{counts}{share[0]}{share[1]}{tally.false_reads:8}{sure_share}{tally.sure_wrong:8}{tally.false_sure:8}")
 
 
 def draw_sheet(errors: Sequence[tuple[str, str, str, Image]], path: Path, columns: int = 8) -> None:
     """A contact sheet of errors: the crop, what it says, what was read."""
     tiles = []
-    order = sorted(errors, key=lambda error: (error[1] == "no plate", error[0]))
+    order = sorted(errors, key=lambda error: (error[1] == NO_PLATE, error[0]))
     for name, wanted, got, crop in order[:400]:
         tile = np.full((150, 200, 3), 40, np.uint8)
         scale = min(190 / crop.shape[1], 96 / crop.shape[0])
@@ -265,10 +266,12 @@ def confusions(outcome: Outcome) -> str:
     """Which character was taken for which, where lengths agree."""
     pairs: Counter[str] = Counter()
     for _, wanted, got, _ in outcome.errors:
+        if wanted == NO_PLATE:
+            continue
         got = clean(got)
         if len(got) == len(wanted):
             pairs.update(f"{a}->{b}" for a, b in zip(wanted, got, strict=True) if a != b)
-        elif got and wanted != "no plate" and got != "NOTFOUND":
+        elif got != "NOTFOUND":
             pairs["length"] += 1
     return ", ".join(f"{pair} {count}" for pair, count in pairs.most_common(12))
 
