@@ -176,17 +176,18 @@ class World:
         name = send.ticket.event_id
         assert self.up, "sent without a link"
         assert name not in {other.ticket.event_id for other in self.open.values()}, "in flight twice"
-        assert name not in self.dead, "sent from the grave"
         assert send.ticket.event_type != PROCESSING_STATUS or name == self.status, "sent an old status"
         first = name not in self.sent
         assert send.attempt == self.disk[name].attempts + 1 if name in self.disk else True
-        assert send.replayed or (first and not send.ticket.recorded_offline)
         self.sends[send.emission] = send
         self.sent.add(name)
         self.sent_at[send.emission] = self.now
         if name not in self.disk:
+            # Loading it finds nothing: memory may remember what has left, as long as nothing of it is sent.
             self.machine.gone(self.now, send.emission)
             return
+        assert name not in self.dead, "sent from the grave"
+        assert send.replayed or (first and not send.ticket.recorded_offline), "a replay that does not say so"
         self.disk[name] = replace(self.disk[name], attempts=self.disk[name].attempts + 1)
         self.open[send.emission] = send
         assert len(self.open) <= self.limits.window, "window exceeded"
