@@ -13,8 +13,8 @@ const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const FAULTS = {
   silent: () => true,
   slow: async (fault) => (await wait(fault.ms), false),
-  retry: (fault, { ack, message }) => (ack({ status: "retry", eventId: message.eventId, retryAfterMs: fault.afterMs }), true),
-  reject: (fault, { ack, message }) => (ack({ status: "rejected", eventId: message.eventId, code: fault.code ?? "BAD", message: "no" }), true),
+  retry: (fault, { ack, message: { eventId } }) => (ack({ status: "retry", eventId, retryAfterMs: fault.afterMs }), true),
+  reject: (fault, { ack, message: { eventId } }) => (ack({ status: "rejected", eventId, code: "BAD", message: "no" }), true),
   kick: async (fault, { socket, store }) => (await store(), socket.disconnect(), true),
   close: async (fault, { socket, store }) => (await store(), socket.conn.close(), true),
   terminate: (fault, { socket }) => (socket.conn.transport.socket.terminate(), true),
@@ -25,7 +25,7 @@ const FAULTS = {
   junk: (fault, { socket }) => (socket.conn.transport.socket.send(fault.text ?? "42/ai,{not json"), true),
 };
 
-export function control({ io, ai, store, settings, newestAgent }) {
+export function control({ ai, store, settings, newestAgent }) {
   let fault = null;
   let joinDelayMs = 0;
   const received = [];
@@ -84,7 +84,8 @@ export function control({ io, ai, store, settings, newestAgent }) {
       const current = fault;
       if (current.count !== undefined && (current.count -= 1) < 0) return false;
       const agentId = socket.handshake.auth.agentId;
-      return FAULTS[current.kind](current, { socket, name, message, ack, store: () => store.add({ agentId, type: name, ...message }) });
+      const keep = () => store.add({ agentId, type: name, ...message });
+      return FAULTS[current.kind](current, { socket, message, ack, store: keep });
     },
   };
 }

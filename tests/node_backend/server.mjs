@@ -32,8 +32,12 @@ const http = createServer();
 // connection without a word on anything larger.
 const io = new Server(http, { maxHttpBufferSize: 1e6, serveClient: false });
 const ai = io.of(options.namespace);
-const settings = { token: options.token, hello: { maxMessageBytes: 900_000, images: undefined, replayPerSecond: undefined } };
-const control = options.control === undefined ? null : (await import("./control.mjs")).control({ io, ai, store, settings, newestAgent });
+const settings = {
+  token: options.token,
+  hello: { maxMessageBytes: 900_000 }, // also: images: "base64" | "binary" | "none", replayPerSecond: 20
+};
+const control =
+  options.control === undefined ? null : (await import("./control.mjs")).control({ ai, store, settings, newestAgent });
 
 ai.use(async (socket, next) => {
   await control?.beforeJoin(socket);
@@ -63,9 +67,12 @@ ai.on("connection", (socket) => {
 // Store an event for good, and only then say so. Whatever goes wrong, the agent keeps the event and sends it again.
 async function receive(agentId, name, message) {
   const eventId = message?.eventId;
-  if (typeof eventId !== "string") return { status: "rejected", eventId, code: "NO_EVENT_ID", message: "eventId must be text" };
+  if (typeof eventId !== "string") {
+    return { status: "rejected", eventId, code: "NO_EVENT_ID", message: "eventId must be text" };
+  }
   try {
-    const isNew = await store.add(await withoutImages({ agentId, type: name, receivedAt: new Date().toISOString(), ...message }));
+    const receivedAt = new Date().toISOString();
+    const isNew = await store.add(await withoutImages({ agentId, type: name, receivedAt, ...message }));
     // A barrier is opened here, and only for: isNew && !message.delivery.replayed && message.delivery.ageMs < 2000
     return { status: isNew ? "ok" : "duplicate", eventId };
   } catch (error) {
@@ -74,7 +81,8 @@ async function receive(agentId, name, message) {
   }
 }
 
-// Pictures go to files; the record keeps their names and sizes. They come as base64 text or, with images: binary, as Buffers.
+// Pictures go to files; the record keeps their names and sizes. They come as base64 text, or as Buffers where the agent
+// has images: binary.
 async function withoutImages(message) {
   const data = { ...(message.data ?? message) }; // backend.payload: data sends the data's fields flat
   const holder = message.type === "error" ? (data.details = { ...data.details }) : data;
@@ -88,7 +96,7 @@ async function withoutImages(message) {
   return message.data ? { ...message, data } : data;
 }
 
-// Of two sockets of one agent the one with the higher epoch is alive; the other is a connection that nobody has noticed to be dead.
+// Of two sockets of one agent the one with the higher epoch is alive; the other is dead, and nobody has noticed.
 function newestAgent(agentId) {
   const sockets = [...ai.sockets.values()].filter((socket) => !agentId || socket.handshake.auth.agentId === agentId);
   return sockets.sort((a, b) => b.handshake.auth.epoch - a.handshake.auth.epoch)[0];

@@ -29,7 +29,8 @@ export class EventStore {
       await known; // it may be on its way to the disk: "duplicate" must not be said before it is there
       return false;
     }
-    const written = new Promise((resolve, reject) => this.#waiting.push({ line: JSON.stringify(message), resolve, reject }));
+    const line = JSON.stringify(message);
+    const written = new Promise((resolve, reject) => this.#waiting.push({ line, resolve, reject }));
     this.#known.set(key, written);
     this.#write();
     try {
