@@ -49,14 +49,28 @@ def bench(
         str | None,
         typer.Option(metavar="TIME", help="Play cameras for so long (30m), look every minute and tell what grows."),
     ] = None,
+    delivery: Annotated[
+        bool, typer.Option("--delivery", help="Measure queue and link alone: recording, sending, draining a backlog.")
+    ] = False,
+    backlog: Annotated[
+        int, typer.Option(help="With --delivery: events of 100 KB that are drained.", min=1, max=1_000_000)
+    ] = 10_000,
     as_json: JsonOption = False,
 ) -> None:
     """Milliseconds per stage of a frame's whole way, from the decoder to the back-end's acknowledgement.
 
     With --cameras or --source the whole agent works on that many live streams at once, and each camera's rates, the age
     of its frames and its share of the processor are told. With --soak it does so for long, and memory, file handles and
-    threads are watched; the exit code is 1 where they grow.
+    threads are watched; the exit code is 1 where they grow. With --delivery no picture is looked at: what is recorded,
+    sent and drained a second is set against bare files and bare emits of the same run.
     """
+    if delivery:
+        from lpr import logging
+        from lpr.cli import bench_delivery
+
+        logging.quiet()
+        bench_delivery.delivery(seconds=seconds, backlog=backlog, data_dir=data_dir, as_json=as_json)
+        return
     if cameras is None and soak is None and not source:
         _bench_stages(clip, rounds, device, detail, data_dir, as_json=as_json)
         return

@@ -51,7 +51,7 @@ async def measure_recording(directory: Path, *, rounds: int = 6) -> RecordingSpe
         directory / "queue", agent_id="bench", boot_id="bench", limits=OutboxLimits(min_free_disk=0)
     ) as outbox:
         for _ in range(rounds):
-            events = [_event(n) for n in range(2 * ROUND)]
+            events = [sample_event(n) for n in range(2 * ROUND)]
             spent["bare"] += await asyncio.to_thread(_write_bare, directory / "bare")
             spent["recorded"] += await _timed(_record(outbox, events[:ROUND]))
             lanes = [events[ROUND + lane :: TOGETHER] for lane in range(TOGETHER)]
@@ -104,7 +104,7 @@ async def _timed(work: Coroutine[Any, Any, None]) -> float:
     return time.perf_counter() - began_s
 
 
-def _event(number: int) -> PlateDetected:
+def sample_event(number: int) -> PlateDetected:
     """A detection of about `EVENT_BYTES`; its pictures are noise, which is what JPEG looks like to a disk."""
     now = SystemClock().now()
     text = f"29A{number:05d}"
