@@ -106,13 +106,18 @@ class BareLine:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._client: Any = socketio.AsyncClient(reconnection=False, handle_sigint=False)
+        self._session: aiohttp.ClientSession
+        self._client: Any
 
     async def __aenter__(self) -> Self:
         """Connect. Raises `LprError`."""
+        # Our own, because the library's is not closed where it does not come to a connection.
+        self._session = aiohttp.ClientSession()
+        self._client = socketio.AsyncClient(reconnection=False, handle_sigint=False, http_session=self._session)
         try:
             await self._client.connect(self._url, transports=["websocket"], namespaces=[NAMESPACE])
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError) as error:
+            await self._session.close()
             raise LprError(f"cannot connect to {self._url}: {error}") from error
         return self
 
@@ -120,6 +125,7 @@ class BareLine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.disconnect()
+        await self._session.close()
 
     async def emit_for(self, seconds: float, name: str, messages: Sequence[Mapping[str, Any]], *, window: int) -> int:
         """Emit `messages` in turn for so long, `window` of them in flight; how many were acknowledged."""
