@@ -188,6 +188,8 @@ class Queue:
         self.maker = maker
         self.limits = limits
         self.counters = shelf.counters()
+        self.thinned = 0
+        """How often waiting rows or their pictures went for any reason but their delivery; never taken back."""
         self._troubles: list[tuple[ErrorRaised, Ticket]] = []
         self._disk_room = disk_room
         self._near_full = False
@@ -429,6 +431,7 @@ class Queue:
         if kind is not Droppable.ORIGINAL_IMAGE:
             self._lose(chosen, losses)
             return
+        self.thinned += 1
         self.shelf.drop_originals(chosen, QUEUE_FULL)
         self.counters.used_bytes -= sum(row.original_bytes for row in chosen)
         for row in chosen:
@@ -436,6 +439,7 @@ class Queue:
 
     def _lose(self, rows: Sequence[Summary], losses: Losses) -> None:
         """Delete rows that were not delivered, and note them; what a report among them says is taken over."""
+        self.thinned += bool(rows)
         for row in rows:
             if row.code == ErrorCode.QUEUE_OVERFLOW and (body := self.shelf.body(row)) is not None:
                 losses.inherit(parse_overflow_details(from_json(body)["data"]["details"]))

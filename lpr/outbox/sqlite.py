@@ -41,6 +41,7 @@ from lpr.outbox.files import (
     sync_directory,
     translate,
 )
+from lpr.outbox.fresh import Fresh
 from lpr.outbox.held import Held
 from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
 from lpr.outbox.queue import CHUNK, Queue, Snapshot, as_dead_letter, as_entry
@@ -110,6 +111,7 @@ class SqliteOutbox:
         self._reading = reading
         self._boot_id = queue.maker.boot_id
         self._held = Held()
+        self._fresh = Fresh()
         self._attempts: dict[str, int] = {}
         self._unwritten_attempts: set[str] = set()
         self._memory_lock = threading.Lock()
@@ -198,11 +200,19 @@ class SqliteOutbox:
 
     async def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
         """Store an event for good; see `Outbox.record`."""
-        tickets = await self._write(
-            lambda queue: [queue.record(event, link_up=link_up)],
-            defer=lambda error: self._hold_event(event, link_up, error),
-        )
-        return tickets[0]
+        recorded: list[tuple[Row, int]] = []
+
+        def run(queue: Queue) -> list[Ticket]:
+            row = queue.make_row(event, link_up=link_up)
+            ticket = queue.insert(row)
+            recorded[:] = [(row, queue.thinned)]
+            return [ticket]
+
+        (ticket,) = await self._write(run, defer=lambda error: self._hold_event(event, link_up, error))
+        if link_up:
+            ((row, thinned),) = recorded
+            self._fresh.add(row, ticket, thinned)
+        return ticket
 
     async def put_status(self, status: ProcessingStatus) -> Ticket:
         """Store a status in place of the one that waits."""
@@ -217,7 +227,16 @@ class SqliteOutbox:
 
     async def load(self, event_id: str) -> Entry | None:
         """One waiting event with its pictures."""
-        return await self._read(lambda: self._load(event_id))
+        self._refuse_when_closed()
+        entry = self._fresh.entry(event_id, self._queue.thinned)
+        if entry is None:
+            entry = await self._read(lambda: self._load(event_id))
+        if entry is None:
+            return None
+        with self._memory_lock:
+            # Whoever loads an event is about to count an attempt: that need not read it once more.
+            self._attempts.setdefault(event_id, entry.ticket.attempts)
+        return replace(entry, ticket=self._with_attempts(entry.ticket))
 
     async def count_attempt(self, event_id: str) -> None:
         """Remember an attempt; on disk within a second or so."""
@@ -233,6 +252,7 @@ class SqliteOutbox:
     async def settle(self, event_ids: Collection[str]) -> None:
         """Delete what the back-end holds, or keep it apart."""
         names = frozenset(event_ids)
+        self._fresh.forget(names)
 
         def run(queue: Queue) -> list[Ticket]:
             if queue.limits.keep_delivered_s > 0:
@@ -252,6 +272,7 @@ class SqliteOutbox:
     async def bury(self, event_id: str, *, code: str, reason: str) -> None:
         """Move an event to the dead letters."""
         burial = Burial(code=code, reason=reason, buried_at=self._queue.maker.now().wall)
+        self._fresh.forget([event_id])
 
         def run(queue: Queue) -> list[Ticket]:
             if (attempts := self._attempts.get(event_id)) is not None:
@@ -330,13 +351,16 @@ class SqliteOutbox:
         await self._write(run)
         return dropped
 
+    def _refuse_when_closed(self) -> None:
+        if self._closing is not None:
+            raise OutboxError("the queue is closed")
+
     # ----------------------------------------------------------------------------------------------------------------
     # The reader's thread
 
     async def _read(self, look: Callable[[], T]) -> T:
         """Run `look` on the reading connection, in one consistent view. Raises `OutboxError`."""
-        if self._closing is not None:
-            raise OutboxError("the queue is closed")
+        self._refuse_when_closed()
         try:
             return await self._loop.run_in_executor(self._readers, self._in_one_view, look)
         except sqlite3.Error as error:
@@ -375,7 +399,7 @@ class SqliteOutbox:
             found = self._reading.contents(event_id)
             if found is not None and found[0].state is State.WAITING:
                 entry = as_entry(*found, self._boot_id)
-        return None if entry is None else replace(entry, ticket=self._with_attempts(entry.ticket))
+        return entry
 
     def _find(self, event_id: str) -> Ticket | None:
         with self._memory_lock:
@@ -406,8 +430,7 @@ class SqliteOutbox:
         self, run: Callable[[Queue], list[Ticket]], defer: Callable[[OutboxError], list[Ticket]] | None = None
     ) -> list[Ticket]:
         """Run `run` in a transaction; returns once that is durable. Raises `OutboxError`."""
-        if self._closing is not None:
-            raise OutboxError("the queue is closed")
+        self._refuse_when_closed()
         done: asyncio.Future[list[Ticket]] = self._loop.create_future()
         self._jobs.put(_Job(run, done, defer))
         return await done
@@ -489,6 +512,7 @@ class SqliteOutbox:
         counters.last_sequence = max(counters.last_sequence, before.last_sequence)
         counters.last_position = max(counters.last_position, before.last_position)
         self._queue.counters = counters
+        self._queue.thinned += 1
         self._shelf.forget_what_is_gone()
         revived = [row.ticket(self._boot_id) for row in self._shelf.revived_after(self._revision)]
         self._revision = self._shelf.revision()
@@ -619,6 +643,7 @@ class SqliteOutbox:
         self._shelf.forget_what_is_gone()
         self._queue.counters = self._shelf.counters()
         self._queue.counters.last_sequence = max(self._queue.counters.last_sequence, last.last_sequence)
+        self._queue.thinned += 1
         self._data_version = _data_version(self._shelf)
         self._queue.add_troubles(opened.troubles)
         return True

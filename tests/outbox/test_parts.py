@@ -29,6 +29,7 @@ from lpr.outbox.files import (
     is_full,
     lock_holder,
 )
+from lpr.outbox.fresh import Fresh
 from lpr.outbox.ids import EventIds
 from lpr.outbox.limits import (
     BRIDGED_SEQUENCES,
@@ -39,7 +40,7 @@ from lpr.outbox.limits import (
     merge_ranges,
     subtract_ranges,
 )
-from lpr.outbox.rows import RowMaker
+from lpr.outbox.rows import RowMaker, summary_of
 from lpr.outbox.shelf import SqliteShelf
 from lpr.testing.clock import FakeClock
 from tests.outbox.helpers import SqliteStore, detection
@@ -295,3 +296,21 @@ async def test_the_benchmark_measures_all_of_its_figures(tmp_path: Path, monkeyp
     speed = await measure_recording(tmp_path, rounds=1)
     assert min(speed.bare_per_s, speed.recorded_per_s, speed.recorded_together_per_s, speed.settled_per_s) > 0
     assert speed.ratio == speed.recorded_per_s / speed.bare_per_s
+
+
+def test_the_newest_events_are_kept_in_memory_within_a_bound_and_believed_until_anything_was_lost() -> None:
+    maker = RowMaker(agent_id="gate", boot_id="boot-0", clock=FakeClock())
+    rows = [maker.make(detection(f"29A{n}"), sequence=n, link_up=True) for n in range(1, 4)]
+    fresh = Fresh(max_bytes=rows[1].size_bytes + rows[2].size_bytes)
+    for position, row in enumerate(rows, 1):
+        fresh.add(row, summary_of(position, row).ticket("boot-0"), thinned=7)
+    first, second, third = (row.event_id for row in rows)
+    assert fresh.entry(first, 7) is None
+    entry = fresh.entry(third, 7)
+    assert entry is not None
+    assert (entry.body["eventId"], entry.original_image) == (third, rows[2].original_image)
+    assert fresh.entry(third, 8) is None
+    fresh.forget([second, "no such event"])
+    assert fresh.entry(second, 7) is None
+    fresh.add(rows[0], summary_of(1, rows[0]).ticket("boot-0"), thinned=8)
+    assert fresh.entry(third, 7) is not None, "what was forgotten takes no room"

@@ -738,7 +738,7 @@ async def test_a_retry_by_another_process_is_noticed(disk: SqliteStore, monkeypa
 
 async def test_a_picture_that_rotted_on_disk_is_left_out_and_says_so(disk: SqliteStore) -> None:
     outbox = await disk.open()
-    (ticket,) = await recorded(outbox, 1)
+    ticket = await outbox.record(detection("29A0"), link_up=False)
     await in_writer(outbox, lambda c: c.execute("UPDATE images SET data = zeroblob(2000) WHERE image_id % 2 = 1"))
     entry = await outbox.load(ticket.event_id)
     assert entry is not None
@@ -804,3 +804,39 @@ async def test_a_data_directory_that_cannot_be_made_names_the_key_to_change() ->
     assert "/dev/null/lpr" in str(raised.value)
     assert raised.value.hint is not None
     assert "agent.data_dir" in raised.value.hint
+
+
+async def test_what_has_just_been_recorded_is_sent_without_asking_the_disk(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = await disk.open()
+    (ticket,) = await recorded(outbox, 1)
+    later = await outbox.record(detection("29A1"), link_up=False)
+    asked: list[str] = []
+    monkeypatch.setattr(outbox, "_load", asked.append)
+    entry = await outbox.load(ticket.event_id)
+    assert asked == []
+    assert entry is not None
+    assert entry.original_image == picture("scene 29A0", 2000)
+    monkeypatch.undo()
+    for expected in (1, 2):
+        await outbox.count_attempt(ticket.event_id)
+        entry = await outbox.load(ticket.event_id)
+        assert entry is not None
+        assert entry.ticket.attempts == expected
+    monkeypatch.setattr(outbox, "_load", asked.append)
+    await outbox.load(later.event_id)
+    assert asked == [later.event_id], "what waits for the link waits on disk alone"
+    await outbox.close()
+
+
+async def test_what_a_person_dropped_is_not_sent_because_it_was_recorded_just_now(disk: SqliteStore) -> None:
+    from lpr.outbox.tools import QueueFile
+
+    outbox = await disk.open()
+    (ticket,) = await recorded(outbox, 1)
+    with QueueFile.open(disk.data_dir, writable=True) as queue:
+        assert queue.drop([queue.find(ticket.event_id)]) == 1
+    await outbox.put_status(status())
+    assert await outbox.load(ticket.event_id) is None
+    await outbox.close()
