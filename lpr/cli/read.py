@@ -100,9 +100,10 @@ async def _read(
 
 @asynccontextmanager
 async def _plate_reader(device: str, detail: DetailChoice) -> AsyncIterator[PlateReader]:
-    from lpr.vision.vision import Detail, Vision
+    from lpr.vision.vision import Detail, Vision, VisionOptions
 
-    async with Vision() as vision:
+    # A camera gets many looks at a vehicle, a photograph only one: make it three, each cut a little differently.
+    async with Vision(VisionOptions(views=3)) as vision:
         yield await vision.reader(device, Detail(detail.value))
 
 
