@@ -63,6 +63,8 @@ def detection(number: int, picture: Jpeg, crop: Jpeg) -> PlateDetected:
 
 
 async def record_for_ever(outbox: SqliteOutbox, relay: Relay, rate: float, picture_bytes: int) -> None:
+    if rate == 0:
+        return
     picture, crop = Jpeg(os.urandom(picture_bytes), 1280, 720), Jpeg(os.urandom(3_000), 160, 60)
     numbers = itertools.count(1)
 
@@ -121,7 +123,7 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("url")
     parser.add_argument("--token", default="")
-    parser.add_argument("--rate", type=float, default=50.0, help="events a second")
+    parser.add_argument("--rate", type=float, default=50.0, help="events a second; 0 records none")
     parser.add_argument("--picture-kb", type=float, default=100.0)
     parser.add_argument("--images", default="base64", choices=[mode.value for mode in ImageMode])
     structlog.configure(

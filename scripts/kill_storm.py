@@ -4,7 +4,8 @@
 
 The agent is `scripts.gate_child` (the real outbox on disk, the real link), the back-end the real Node server of
 `tests/node_backend`. Every event whose record had returned before a kill must be stored by the back-end exactly once;
-nothing may be left behind; the disk must be as empty as before. Exit code 1 where it is not so.
+nothing may be left behind; once the agent has had nothing to do, the disk must be as empty as before. Exit code 1 where
+it is not so.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from tests.faults.node import TOKEN, NodeBackend
 ROOT = Path(__file__).parent.parent
 PATIENCE_S = 600.0
 """For the last agent to deliver what waits."""
+IDLE_S = 120.0
+"""For an agent that has nothing to do to give its disk space back, which it does in small steps."""
 
 
 @dataclass
@@ -48,7 +51,12 @@ class Gate:
 
     def start(self, rate: float | None = None) -> None:
         command = [sys.executable, "-m", "scripts.gate_child", str(self.folder), self.url, "--token", TOKEN]
-        command += ["--rate", str(rate or self.arguments.rate), "--picture-kb", str(self.arguments.picture_kb)]
+        command += [
+            "--rate",
+            str(self.arguments.rate if rate is None else rate),
+            "--picture-kb",
+            str(self.arguments.picture_kb),
+        ]
         command += ["--images", self.arguments.images]
         errors = (self.folder.parent / "agent.log").open("a", encoding="utf-8")
         self.process = subprocess.Popen(
@@ -127,12 +135,23 @@ async def storm(folder: Path, arguments: argparse.Namespace) -> bool:
             if kills.total() % 20 == 0:
                 print(f"{kills.total()} kills, {len(gate.books.recorded)} recorded", flush=True)
         clean &= await asyncio.to_thread(gate.finish)
+        await give_back(gate, empty_bytes)
     finally:
         if gate.process is not None and gate.process.poll() is None:
             gate.kill()
         stored = backend.stored()
         await backend.stop()
     return report(gate, stored, kills, time.monotonic() - start, empty_bytes) and clean
+
+
+async def give_back(gate: Gate, empty_bytes: int) -> None:
+    """Leave an idle agent alone until its disk is as empty as before."""
+    gate.books.done.clear()
+    gate.start(rate=0.0)
+    deadline = time.monotonic() + IDLE_S
+    while gate.disk_bytes() > empty_bytes * 2 and time.monotonic() < deadline:  # noqa: ASYNC110 - another process's disk
+        await asyncio.sleep(1.0)
+    await asyncio.to_thread(gate.finish)
 
 
 def report(gate: Gate, stored: list[dict[str, object]], kills: Counter[str], took_s: float, empty_bytes: int) -> bool:
@@ -151,7 +170,7 @@ def report(gate: Gate, stored: list[dict[str, object]], kills: Counter[str], too
     print(f"stored twice      {len(twice)}")
     print(f"sequences missing {gaps}")
     print(f"disk              {left_bytes:,} bytes after, {empty_bytes:,} before")
-    return not lost and not twice and not gaps and left_bytes <= empty_bytes * 2 + 1_000_000
+    return not lost and not twice and not gaps and left_bytes <= empty_bytes * 2
 
 
 def main() -> None:
