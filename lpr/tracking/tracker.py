@@ -132,6 +132,7 @@ class PassageTracker:
         self._tracks: list[Track] = []
         self._waiting: deque[_Waiting] = deque()
         self._recent: deque[Trail] = deque(maxlen=RECENT_KEPT)
+        self._recent_unread: deque[Trail] = deque(maxlen=RECENT_KEPT)
         self._notes: deque[Note] = deque(maxlen=NOTES_KEPT)
         self._next_id = 1
         self._newest: Instant | None = None
@@ -493,14 +494,16 @@ class PassageTracker:
         return passages
 
     def _report_unreadable(self, track: Track, now: Instant) -> list[Passage]:
-        if self._is_fragment(Trail.of(track.incumbent), track):
+        trail = Trail.of(track.incumbent)
+        # An unread vehicle explains another unread one, never one that was read.
+        if self._is_fragment(trail, track) or any(trail.continues(other) for other in self._recent_unread):
             self._note_track(NoteKind.FRAGMENT, track, now)
             return []
         # Where no frame could vote, the best picture's own guess has to do.
         text = track.text() or replace(track.incumbent.picture.read.plate, confidence=0.0)
         action = track.incumbent.way.action(self._settings, *self._frame_size)
         passage = self._passage(track, text, PassageOutcome.UNREADABLE, action, now)
-        self._recent.append(Trail.of(track.incumbent))
+        self._recent_unread.append(trail)
         track.incumbent.drop_picture()
         return [passage]
 

@@ -20,6 +20,9 @@ REACH_PER_S: Final = 8.0
 TOUCHING: Final = 1.2
 """Two plates of two vehicles are never nearer than this; two boxes of one plate are."""
 WITNESSES: Final = 2
+STEADY_GROWTH: Final = 0.2
+STEADY_DROP: Final = 1.5
+"""A vehicle may come back by so much (logarithm of its size; plate sizes): it rolls, and the box trembles."""
 TELLING: Final = 6
 """A text of so many characters tells a vehicle wherever it turns up next."""
 SINGLE_WITNESS: Final = -5.0
@@ -61,7 +64,24 @@ class Trail:
             return False
         if self.text == other.text and len(self.text) >= TELLING:
             return True
-        return self._near(other) and not self._contradicts(other)
+        return self._near(other) and self._onward(other) and not self._contradicts(other)
+
+    def _onward(self, other: Trail) -> bool:
+        """Whether the later one goes on the way the earlier one went: nothing grows and sinks, and is far off next.
+
+        What has left at the lower edge is not what comes in at the upper one.
+        """
+        if self._pause_s(other) <= 0:
+            return True
+        earlier, later = sorted((self, other), key=lambda each: each.first_seen.monotonic_s)
+        size = plate_size(earlier.last_box)
+        growth, grown_since = (
+            math.log(size / plate_size(earlier.first_box)),
+            math.log(plate_size(later.first_box) / size),
+        )
+        last_y = earlier.last_box.centre[1]
+        drop, dropped_since = (last_y - earlier.first_box.centre[1]) / size, (later.first_box.centre[1] - last_y) / size
+        return not (_turned(growth, grown_since, STEADY_GROWTH) or _turned(drop, dropped_since, STEADY_DROP))
 
     def _pause_s(self, other: Trail) -> float:
         """Seconds between the end of the earlier and the beginning of the later; negative where they overlap."""
@@ -81,6 +101,11 @@ class Trail:
             return False
         needed = DIFFERENT if min(self.frames, other.frames) >= WITNESSES else SINGLE_WITNESS
         return conflict(self.spelling, other.spelling) <= needed
+
+
+def _turned(before: float, since: float, steady: float) -> bool:
+    """Whether a movement went one way, and then the other."""
+    return abs(before) > steady and abs(since) > steady and before * since < 0
 
 
 def _apart(one: Box, other: Box) -> float:

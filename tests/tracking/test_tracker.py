@@ -366,6 +366,23 @@ def test_a_piece_of_the_way_that_was_not_read_is_no_second_vehicle() -> None:
     assert NoteKind.FRAGMENT in {each.kind for each in subject.take_notes()}
 
 
+def muddy_or_clean(_seconds: float, text: str, box: Box) -> PlateRead:
+    return read(text, box, sure=0.25, readable=0.2) if text == "51A11111" else read(text, box)
+
+
+@pytest.mark.parametrize("gap_s", [0.5, 1.5, 3.0])
+@pytest.mark.parametrize("order", [("51A11111", "51A12345"), ("51A12345", "51A11111")])
+def test_a_readable_vehicle_does_not_swallow_the_muddy_one_beside_it_nor_is_swallowed(
+    gap_s: float, order: tuple[str, str]
+) -> None:
+    plates = [(order[0], approach(0.0)), (order[1], approach(2.0 + gap_s))]
+
+    passages = play(tracker(), plates, until_s=15, spoil=muddy_or_clean)
+
+    assert sorted(each.outcome for each in passages) == [READ, UNREADABLE]
+    assert "51A12345" in texts(passages)
+
+
 def test_false_alarms_are_no_vehicles() -> None:
     chance, subject, passages = random.Random(11), tracker(), []
     for seconds in times(0, 120, 8):
