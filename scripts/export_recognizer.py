@@ -1,4 +1,4 @@
-"""Turn a training run's averaged weights into models/recognizer.xml and .bin, in INT8 where that costs nothing.
+"""Turn a training run's averaged weights into models/recognizer.xml and .bin, in FP16 or on demand in INT8.
 
     python -m scripts.export_recognizer RUN/checkpoint.pt [--out models] [--backgrounds FOLDER] [--precision int8|fp16]
 
@@ -30,6 +30,7 @@ from scripts.train_recognizer import Batch, load_backgrounds, render_batch
 
 OUTPUTS: Final = ("characters", "rows", "colour", "readable", "places")
 CALIBRATION, CONTROL = 600, 1500
+SURE: Final = 0.8
 MAX_LOSS: Final = 0.002
 """Share of control plates that INT8 may read worse before it is refused."""
 
@@ -95,8 +96,15 @@ def describe(model: ov.Model, state: dict[str, Any]) -> None:
 
 
 def quantised(model: ov.Model, pictures: NDArray[np.uint8]) -> ov.Model:
-    """The model in INT8, calibrated on `pictures` (n, H, W, 3)."""
+    """The model in INT8, calibrated on `pictures` (n, H, W, 3), its first convolution left in float.
+
+    A dark or washed-out plate fills a small part of the range that calibration finds behind the first convolution:
+    quantised there, INT8 read 1.4 points less of hard rendered plates, without that one as many as float.
+    """
     import nncf
+
+    operations = model.get_ordered_ops()
+    first = next(each.get_friendly_name() for each in operations if each.get_type_name() == "Convolution")
 
     dataset = nncf.Dataset([picture[None] for picture in pictures])
     return nncf.quantize(
@@ -105,18 +113,26 @@ def quantised(model: ov.Model, pictures: NDArray[np.uint8]) -> ov.Model:
         model_type=nncf.ModelType.TRANSFORMER,
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(pictures),
+        ignored_scope=nncf.IgnoredScope(names=[first]),
     )
 
 
-def exact_share(model: ov.Model, samples: Batch) -> float:
-    """Share of readable samples whose text is exactly right, in float arithmetic where the model is float."""
+def control_figures(model: ov.Model, samples: Batch) -> tuple[float, int]:
+    """Share of readable samples whose text is exactly right, and how many unreadable ones got a sure text all the same.
+
+    In float arithmetic where the model is float.
+    """
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
     request = compiled.create_infer_request()
-    right = 0
-    for image, characters in zip(samples.images, samples.characters, strict=True):
+    right = false = 0
+    for image, characters, readable in zip(samples.images, samples.characters, samples.readable, strict=True):
         request.infer([image[None]])
-        right += int((request.get_tensor("characters").data[0].argmax(axis=1) == characters).all())
-    return right / len(samples.images)
+        said = request.get_tensor("characters").data[0]
+        if readable:
+            right += int((said.argmax(axis=1) == characters).all())
+        else:
+            false += int(said.max(axis=1).prod() >= SURE and (said.argmax(axis=1) != BLANK).any())
+    return right / max(1, int(samples.readable.sum())), false
 
 
 def main() -> None:
@@ -125,7 +141,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "models")
     parser.add_argument("--backgrounds", type=Path, help="folder of plate-free pictures, as in training")
-    parser.add_argument("--precision", choices=("int8", "fp16"), default="int8")
+    parser.add_argument("--precision", choices=("int8", "fp16"), default="fp16")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -135,9 +151,10 @@ def main() -> None:
         backgrounds = load_backgrounds(arguments.backgrounds)
         small = quantised(model, render_batch(Random(31), backgrounds, CALIBRATION).images)
         control = render_batch(Random(32), backgrounds, CONTROL)
-        before, after = exact_share(model, control), exact_share(small, control)
+        (before, false_before), (after, false_after) = control_figures(model, control), control_figures(small, control)
         print(f"rendered control plates exactly right: float {before:.4f}, INT8 {after:.4f}")
-        if before - after <= MAX_LOSS:
+        print(f"texts at {SURE} or more where there is none to read: float {false_before}, INT8 {false_after}")
+        if before - after <= MAX_LOSS and false_after <= false_before:
             describe(small, state)
             small.set_rt_info("int8", ["lpr", "precision"])
             model = small

@@ -368,6 +368,7 @@ def train(
 
     last, last_save = time.monotonic(), time.monotonic()
     sums: dict[str, float] = {}
+    counted = 0
     try:
         while spent_s < minutes * 60:
             progress = spent_s / (minutes * 60)
@@ -386,6 +387,7 @@ def train(
             follow(averaged, net, min(settings.average, (step + 1) / (step + 10)))
             for name, value in (parts | {"right": right.float().mean()}).items():
                 sums[name] = sums.get(name, 0.0) + value.item()
+            counted += 1
             now = time.monotonic()
             spent_s, last = spent_s + now - last, now
             if step % settings.report == 0:
@@ -395,10 +397,10 @@ def train(
                     "rendered": pool.received,
                     "s": round(spent_s),
                 }
-                line |= {name: round(value / settings.report, 4) for name, value in sums.items()}
+                line |= {name: round(value / counted, 4) for name, value in sums.items()}
                 if step % (10 * settings.report) == 0:
                     line |= {"validation": validate(averaged, validation)}
-                sums = {}
+                sums, counted = {}, 0
                 with (run / "log.jsonl").open("a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
                 print(json.dumps(line), flush=True)
