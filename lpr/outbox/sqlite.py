@@ -56,6 +56,9 @@ T = TypeVar("T")
 
 MAX_BATCH = 64
 """Most calls in one transaction, so that the first of them does not wait long for the last."""
+SETTLE_WITHIN_S = 0.025
+"""How long deliveries may wait to be written down together, or along with the next event that is recorded. A commit for
+each would cost the disk as much as recording did, and live events would queue behind the deletion of a backlog."""
 TICK_S = 1.0
 """How often the writer looks after the file: attempts written down, free pages given back, other processes noticed."""
 EXPIRE_EVERY_S = 60.0
@@ -81,12 +84,13 @@ class _Job:
     """A function for the writer; it returns the tickets of events that have newly come to wait.
 
     An `LprError` that it raises is its own result and must leave nothing changed. `defer` is what happens instead, in
-    memory, when the disk takes nothing.
+    memory, when the disk takes nothing. A `patient` one may wait for others, at most `SETTLE_WITHIN_S`.
     """
 
     run: Callable[[Queue], list[Ticket]]
     done: asyncio.Future[list[Ticket]] | None = None
     defer: Callable[[OutboxError], list[Ticket]] | None = None
+    patient: bool = False
 
 
 class SqliteOutbox:
@@ -266,7 +270,7 @@ class SqliteOutbox:
                 self._held.settle(names)
             return []
 
-        await self._write(run, defer=defer)
+        await self._write(run, defer=defer, patient=True)
         self._forget_attempts(names)
 
     async def bury(self, event_id: str, *, code: str, reason: str) -> None:
@@ -427,12 +431,16 @@ class SqliteOutbox:
     # The writer's thread
 
     async def _write(
-        self, run: Callable[[Queue], list[Ticket]], defer: Callable[[OutboxError], list[Ticket]] | None = None
+        self,
+        run: Callable[[Queue], list[Ticket]],
+        defer: Callable[[OutboxError], list[Ticket]] | None = None,
+        *,
+        patient: bool = False,
     ) -> list[Ticket]:
         """Run `run` in a transaction; returns once that is durable. Raises `OutboxError`."""
         self._refuse_when_closed()
         done: asyncio.Future[list[Ticket]] = self._loop.create_future()
-        self._jobs.put(_Job(run, done, defer))
+        self._jobs.put(_Job(run, done, defer, patient))
         return await done
 
     def _write_until_closed(self) -> None:
@@ -449,13 +457,16 @@ class SqliteOutbox:
                 next_tick_s, idle = time.monotonic() + TICK_S, True
 
     def _next_jobs(self, timeout_s: float) -> tuple[list[_Job], bool]:
-        """What has piled up, and whether the end was asked for."""
+        """What has piled up, and whether the end was asked for. Patient jobs alone are given time to become more."""
         jobs: list[_Job] = []
         with contextlib.suppress(queues.Empty):
             job = self._jobs.get(timeout=timeout_s)
+            until_s = time.monotonic() + SETTLE_WITHIN_S
             while job is not None and len(jobs) < MAX_BATCH - 1:
                 jobs.append(job)
-                job = self._jobs.get_nowait()
+                until_s = until_s if job.patient else 0.0
+                left_s = until_s - time.monotonic()
+                job = self._jobs.get(timeout=left_s) if left_s > 0 else self._jobs.get_nowait()
             if job is None:
                 return jobs, True
             jobs.append(job)
