@@ -48,6 +48,14 @@ _DROPPABLE = {
     Droppable.DETECTION: f"type = '{PLATE_DETECTED}'",
 }
 
+_WHOLE = (
+    f"SELECT {_SUMMARY}, body, original_omitted, plate.data, plate.width, plate.height, plate.checksum,"  # noqa: S608
+    " original.data, original.width, original.height, original.checksum FROM events"
+    " LEFT JOIN images AS plate ON plate.image_id = 2 * position"
+    " LEFT JOIN images AS original ON original.image_id = 2 * position + 1 WHERE event_id = ?"
+)
+"""An event with all that weighs, in one statement."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS, _LAST_MS = -(1 << 62), 1 << 62
 _VARIABLES = 500
@@ -124,16 +132,21 @@ class SqliteShelf:
                 row.body,
             ),
         )
-        self._insert_image(position, _PLATE, row.plate_image)
-        self._insert_image(position, _ORIGINAL, row.original_image)
+        self._insert_images(position, row.plate_image, row.original_image)
         summary = summary_of(position, row)
         return replace(summary, recorded_at=_moment(_milliseconds(row.recorded_at)))
 
-    def _insert_image(self, position: int, kind: int, image: Jpeg | None) -> None:
-        if image is not None:
+    def _insert_images(self, position: int, plate: Jpeg | None, original: Jpeg | None) -> None:
+        # One statement for both: at each, this thread must win the interpreter's lock back from the event loop.
+        values: list[object] = []
+        for kind, image in ((_PLATE, plate), (_ORIGINAL, original)):
+            if image is not None:
+                values += (2 * position + kind, image.width, image.height, zlib.crc32(image.data), image.data)
+        if values:
+            rows = ", ".join(["(?, ?, ?, ?, ?)"] * (len(values) // 5))
             self.connection.execute(
-                "INSERT INTO images (image_id, width, height, checksum, data) VALUES (?, ?, ?, ?, ?)",
-                (2 * position + kind, image.width, image.height, zlib.crc32(image.data), image.data),
+                f"INSERT INTO images (image_id, width, height, checksum, data) VALUES {rows}",  # noqa: S608 - our own
+                values,
             )
 
     def delete(self, summaries: Sequence[Summary]) -> None:
@@ -142,17 +155,22 @@ class SqliteShelf:
         self._delete_images(summaries)
 
     def _take_out(self, summaries: Sequence[Summary]) -> None:
-        self._run_each("DELETE FROM events WHERE position = ?", ((row.position,) for row in summaries))
+        self._delete_numbered("events", "position", [row.position for row in summaries])
         self._run_each(
             "DELETE FROM dead_letters WHERE position = ?",
             ((row.position,) for row in summaries if row.state is State.DEAD),
         )
 
     def _delete_images(self, summaries: Sequence[Summary]) -> None:
-        self._run_each(
-            "DELETE FROM images WHERE image_id BETWEEN ? AND ?",
-            ((2 * row.position, 2 * row.position + 1) for row in summaries),
-        )
+        self._delete_numbered("images", "image_id", [2 * row.position + kind for row in summaries for kind in (0, 1)])
+
+    def _delete_numbered(self, table: str, key: str, numbers: Sequence[int]) -> None:
+        for start in range(0, len(numbers), _VARIABLES):
+            some = numbers[start : start + _VARIABLES]
+            self.connection.execute(
+                f"DELETE FROM {table} WHERE {key} IN ({', '.join('?' * len(some))})",  # noqa: S608 - our own texts
+                some,
+            )
 
     def keep(self, summaries: Sequence[Summary], delivered_at: datetime) -> None:
         """Lay rows apart; their pictures stay where they are."""
@@ -320,15 +338,30 @@ class SqliteShelf:
 
     def contents(self, event_id: str) -> tuple[Summary, Contents] | None:
         """A row with what weighs; a picture whose checksum is wrong counts as not there."""
-        found = self._summaries("WHERE event_id = ?", event_id)
-        if not found:
+        try:
+            found = self.connection.execute(_WHOLE, (event_id,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            return self._readable_contents(event_id)
+        if found is None:
             return None
-        summary = found[0]
-        body = self.body(summary)
+        summary, (body, omitted), plate, original = _summary(found[:13]), found[13:15], found[15:19], found[19:23]
+        original_image = _sound(original)
+        if original_image is None and summary.original_bytes > 0:
+            omitted = DAMAGED
+        return summary, Contents(
+            body=str(body), plate_image=_sound(plate), original_image=original_image, original_omitted=omitted
+        )
+
+    def _readable_contents(self, event_id: str) -> tuple[Summary, Contents] | None:
+        """Piece by piece, from a damaged file."""
+        found = self._summaries("WHERE event_id = ?", event_id)
+        body = self.body(found[0]) if found else None
         if body is None:
             return None
-        plate, original, omitted = self.readable_pictures(summary)
-        return summary, Contents(body=body, plate_image=plate, original_image=original, original_omitted=omitted)
+        plate, original, omitted = self.readable_pictures(found[0])
+        return found[0], Contents(body=body, plate_image=plate, original_image=original, original_omitted=omitted)
 
     def readable_pictures(self, summary: Summary) -> tuple[Jpeg | None, Jpeg | None, str | None]:
         """Plate and original image, and why the latter is missing. One that cannot be read counts as not there."""
@@ -349,9 +382,7 @@ class SqliteShelf:
             if not is_damage(error):
                 raise
             return None
-        if found is None or zlib.crc32(found[0]) != found[3]:
-            return None
-        return Jpeg(found[0], found[1], found[2])
+        return None if found is None else _sound(found)
 
     def _summaries(self, rest: str, *values: object) -> list[Summary]:
         rows = self.connection.execute(f"SELECT {_SUMMARY} FROM events {rest}", values)  # noqa: S608 - our own texts
@@ -360,6 +391,14 @@ class SqliteShelf:
     def _kept_summaries(self, rest: str, *values: object) -> list[Summary]:
         query = f"SELECT {_KEPT_SUMMARY} FROM delivered {rest}"  # noqa: S608 - our own texts
         return [_summary(row) for row in self.connection.execute(query, values)]
+
+
+def _sound(image: tuple[Any, ...]) -> Jpeg | None:
+    """Data, width, height and checksum as a picture; None where there is none, or it is not what was recorded."""
+    data, width, height, checksum = image
+    if data is None or zlib.crc32(data) != checksum:
+        return None
+    return Jpeg(data, width, height)
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:

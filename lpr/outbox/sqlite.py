@@ -71,6 +71,9 @@ VACUUM_PAGES = 64
 SLACK_PAGES = 256
 """Free pages that a busy file keeps for the next events; an idle one gives back all."""
 
+PLENTY_BYTES = 1 << 30
+LOOK_AT_PLENTY_S = 0.25
+"""With so much more than the floor free, the disk is looked at only so often: nothing fills it in that time."""
 GIVE_BACK_S = 5.0
 """Longest that giving back pages may hold up the end of the agent."""
 MAX_TOLD = 20
@@ -735,13 +738,31 @@ def _open_parts(data_dir: Path, maker: RowMaker, limits: OutboxLimits) -> _Parts
         try:
             reading = SqliteShelf(connect(path, read_only=True))
             stack.callback(_close_quietly, reading.connection)
-            queue = Queue(shelf, maker, limits, disk_room=lambda: (_free_bytes(path), _free_inside(shelf.connection)))
+            queue = Queue(shelf, maker, limits, disk_room=_DiskRoom(path, shelf, limits).look)
             queue.add_troubles(opened.troubles)
             _begin(queue, shelf, side)
         except (sqlite3.Error, OSError) as error:
             raise translate(error, "open the queue", path) from error
         stack.pop_all()
     return _Parts(lock=lock, side=side, shelf=shelf, reading=reading, queue=queue)
+
+
+class _DiskRoom:
+    """Bytes free on the disk and inside the file; asked anew with every event only where the disk is short of room."""
+
+    def __init__(self, path: Path, shelf: SqliteShelf, limits: OutboxLimits) -> None:
+        self._path, self._shelf = path, shelf
+        self._plenty = limits.min_free_disk + PLENTY_BYTES
+        self._seen = (0, 0)
+        self._until_s = 0.0
+
+    def look(self) -> tuple[int, int]:
+        """See `Queue`."""
+        now_s = time.monotonic()
+        if now_s >= self._until_s:
+            self._seen = (_free_bytes(self._path), _free_inside(self._shelf.connection))
+            self._until_s = now_s + (LOOK_AT_PLENTY_S if self._seen[0] > self._plenty else 0.0)
+        return self._seen
 
 
 def _discard(opening: asyncio.Future[_Parts]) -> None:
