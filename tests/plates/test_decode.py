@@ -167,3 +167,28 @@ def test_correction_never_touches_a_text_that_fits(pair: tuple[PlateFormat, str]
     if place >= len(text):
         return
     assert decode(slots, rows).corrections == ()
+
+
+def doubtful_second(two: float, z: float) -> NDArray[np.float32]:
+    """`59-C2 123.45` whose fourth sign may be a 2 or a Z."""
+    table = np.full((SLOTS, CLASSES), 1e-6, np.float32)
+    for slot in range(SLOTS):
+        table[slot, INDEX["59C212345"[slot]] if slot < 9 else BLANK] = 1.0
+    table[3] = 1e-6
+    table[3, INDEX["2"]], table[3, INDEX["Z"]] = two, z
+    return table / table.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("two", "z", "read"), [(0.3, 0.7, "59C212345"), (0.002, 0.998, "59CZ12345"), (1.0, 0.0, "59C212345")]
+)
+def test_a_z_in_the_second_place_of_a_series_must_be_seen_clearly(two: float, z: float, read: str) -> None:
+    assert decode(doubtful_second(two, z), 2).text == read
+
+
+def test_nowhere_else_is_a_z_weighed_down() -> None:
+    table = doubtful_second(0.0, 1.0)
+    table[2] = 1e-6
+    table[2, INDEX["2"]], table[2, INDEX["Z"]] = 0.4, 0.6
+
+    assert decode(table / table.sum(axis=1, keepdims=True), 2).text[2] == "Z"
