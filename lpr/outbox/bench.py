@@ -90,8 +90,8 @@ async def _record(outbox: SqliteOutbox, events: Sequence[PlateDetected]) -> None
 
 async def _settle(outbox: SqliteOutbox) -> None:
     names = [ticket.event_id for ticket in await outbox.waiting(limit=2 * ROUND)]
-    for start in range(0, len(names), TOGETHER):
-        await outbox.settle(names[start : start + TOGETHER])
+    # All at once, as answers come in: deliveries are given a moment to be written down together.
+    await asyncio.gather(*(outbox.settle(names[n : n + TOGETHER]) for n in range(0, len(names), TOGETHER)))
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
