@@ -9,5 +9,7 @@ page.py         the same for the local page
 control.py      the back-end's commands carried out
 memory.py       what the trackers must not forget over a restart
 timekeeping.py  whether the clock is right
+heap.py         freed frames go back to the system
 bench.py        where the time goes
+load.py soak.py bench_delivery.py   what many cameras, a long run, a backlog cost
 """

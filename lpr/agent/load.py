@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import psutil
 
+from lpr.agent.heap import give_frames_back
 from lpr.agent.service import Agent
 from lpr.capture.base import CameraSettings, FrameSource
 from lpr.capture.looped import LoopedClip
@@ -186,6 +187,7 @@ class CamerasAtWork:
         self.process = psutil.Process()
         self._metrics = _Ages(self.clock)
         self._streams = self._metrics.streams = Streams(options, self.camera_ids)
+        give_frames_back()  # as `lpr-agent run` does
         self.agent = Agent(
             self.config,
             clock=self.clock,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import structlog
 
 from lpr.agent.evidence import plate_detected, plate_unreadable
@@ -27,6 +28,8 @@ from lpr.wire import event_type
 
 PASSAGES_KEPT = 60
 """Newest passages with their crops, for the local page."""
+
+NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 log = structlog.get_logger("agent")
 
@@ -84,7 +87,7 @@ class Publisher:
         ticket = await self._record(event)
         state = self._outcomes.get(ticket.event_id, DeliveryState.WAITING) if ticket else DeliveryState.DROPPED
         event_id = ticket.event_id if ticket else None
-        self._remember(PublishedPassage(passage, camera.gate.name, event.plate_image, event_id, state))
+        self._remember(PublishedPassage(_without_scene(passage), camera.gate.name, event.plate_image, event_id, state))
         self._metrics.passage(camera.id, passage.outcome)
         self._counts[camera.id] += 1
         if ticket is not None and state is DeliveryState.WAITING and not ticket.recorded_offline:
@@ -184,6 +187,11 @@ class Publisher:
         for passage_id, published in self._passages.items():
             if published.event_id == event_id:
                 self._passages[passage_id] = replace(published, state=state)
+
+
+def _without_scene(passage: Passage) -> Passage:
+    """The scene has been compressed and nobody looks at it again: sixty frames of 1080p would be 370 MB."""
+    return replace(passage, best_frame=replace(passage.best_frame, image=NO_PICTURE))
 
 
 def _forget_oldest(newest: OrderedDict[str, Any]) -> None:

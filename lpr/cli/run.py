@@ -44,8 +44,10 @@ def run(config: ConfigOption = None) -> None:
 
 def _start(loaded: LoadedConfig, config: AgentConfig, warnings: Sequence[str], decoders: DecoderMessages) -> None:
     from lpr import logging
+    from lpr.agent.heap import give_frames_back
     from lpr.agent.service import Agent
 
+    give_frames_back()
     settings = config.log
     logging.configure(
         level=settings.level.value,
