@@ -260,7 +260,7 @@ class Delivery:
         """An event has been recorded."""
         if ticket.event_type == PROCESSING_STATUS:
             self._replace_status(ticket)
-        elif not self._up or len(self._live) >= self._limits.live_queue:
+        elif not self._up or _was_sent_or_waited(ticket) or len(self._live) >= self._limits.live_queue:
             self._look_again()
         elif not self._is_known(ticket.event_id):
             self._live[ticket.event_id] = ticket
@@ -715,3 +715,8 @@ class Delivery:
             or any(flight.ticket.event_id == event_id for flight in self._in_flight.values())
             or any(ticket.event_id == event_id for ticket in self._page)
         )
+
+
+def _was_sent_or_waited(ticket: Ticket) -> bool:
+    """A dead letter that is tried again, or a delivery that was asked for again: backlog, though it comes just now."""
+    return ticket.recorded_offline or ticket.attempts > 0

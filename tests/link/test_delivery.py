@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from lpr.link.base import DeliveryLimits, Progress
+from lpr.link.base import DeliveryLimits, LinkDeadlines, Progress
+from lpr.link.delivery import Delivery, Send
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS, Duplicate, Rejected, Retry, SoftFailure, Stored
-from tests.link.model import World
+from tests.link.model import World, ticket
 
 
 def connected(**limits: int) -> World:
@@ -358,3 +361,16 @@ def test_more_than_memory_holds_is_found_on_disk() -> None:
     names = [world.record() for _ in range(50)]
     world.heal()
     assert set(names) == world.stored
+
+
+@pytest.mark.parametrize("again", [{"recorded_offline": True}, {"attempts": 2}])
+def test_what_was_delivered_or_buried_before_comes_again_as_backlog(again: dict[str, int]) -> None:
+    """Hundreds asked for again must not stand before the vehicle that waits at the barrier."""
+    core = Delivery(DeliveryLimits(), LinkDeadlines())
+    core.link_up(0.0, replay_per_second=None)
+    core.recorded(0.0, replace(ticket("again"), **again))
+    core.recorded(0.0, ticket("live"))
+
+    sent = [action.ticket.event_id for action in core.step(0.0) if isinstance(action, Send)]
+
+    assert sent == ["live"]
