@@ -15,11 +15,10 @@ import structlog
 
 from lpr.domain.clock import Instant
 from lpr.tracking.repeat import RepeatGuard
+from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.standing import StandingMemory
 
 FILE_NAME = "tracking.json"
-STANDING_AFTER_S = 900.0
-STANDING_FORGET_S = 86_400.0
 
 log = structlog.get_logger("agent")
 
@@ -46,7 +45,8 @@ class TrackingMemory:
         """What belongs to the scene of one camera."""
         memory = self._standing.get(camera_id)
         if memory is None:
-            memory = self._standing[camera_id] = StandingMemory(STANDING_AFTER_S, STANDING_FORGET_S)
+            rules = TrackingSettings(camera_id=camera_id)
+            memory = self._standing[camera_id] = StandingMemory(rules.standing_after_s, rules.standing_forget_s)
             memory.restore(_entries(self._kept.get("cameras"), camera_id), now)
         return memory
 
