@@ -12,7 +12,6 @@ import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -84,8 +83,6 @@ class Agent:
         self.metrics.build(lpr.__version__)
         self.boot_id = str(uuid.uuid4())
         self.pipelines: dict[str, CameraPipeline] = {}
-        self.page_url: str | None = None
-        """Where the local page is served; None while it is not."""
         self.files_delivered = asyncio.Event()
         """Set when all files have been played and the back-end holds everything."""
         self._end_with_files = end_with_files
@@ -246,7 +243,6 @@ class Agent:
         except WebError as error:
             log.error("working without the local page", error=error.message, hint=error.hint)
             return
-        self.page_url = served.url
         log.info("local page", url=served.url)
 
     async def _reader_of(self, camera: CameraConfig) -> PlateReader:
@@ -510,9 +506,9 @@ def link_settings(config: AgentConfig, *, boot_id: str) -> LinkSettings:
         namespace=backend.namespace,
         path=backend.path.strip("/"),
         token=token,
-        ca_file=_path(backend.ca_file),
-        client_cert_file=_path(backend.client_cert),
-        client_key_file=_path(backend.client_key),
+        ca_file=backend.ca_file,
+        client_cert_file=backend.client_cert,
+        client_key_file=backend.client_key,
         images=backend.images,
         payload=backend.payload,
         strict_acks=backend.ack is AckRule.STRICT,
@@ -542,7 +538,3 @@ def _same_pictures(one: CameraConfig, other: CameraConfig) -> bool:
 def _first(errors: BaseExceptionGroup[LprError]) -> LprError:
     error = errors.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _path(path: Path | None) -> Path | None:
-    return path.expanduser() if path else None
