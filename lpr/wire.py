@@ -20,7 +20,7 @@ import re
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum, StrEnum
 from typing import Any, TypeAlias
 
@@ -73,6 +73,8 @@ MAX_TEXT = 500
 """Characters kept of a code, a reason or an id that the other side sent."""
 MAX_SEQUENCE = 2**53
 """What JSON's numbers hold exactly, in every language."""
+CLOCK_SYNCHRONISED = "clockSynchronised"
+"""In a stored body, and false there: the times in it were taken from a clock that was not known to be right."""
 MAX_DEPTH = 32
 """Levels of nesting that a command or details may have."""
 
@@ -105,13 +107,16 @@ def event_type(event: Event) -> str:
             return PROCESSING_STATUS
 
 
-def event_body(event: Event, *, event_id: str, agent_id: str, boot_id: str, sequence: int) -> dict[str, Any]:
+def event_body(
+    event: Event, *, event_id: str, agent_id: str, boot_id: str, sequence: int, clock_synchronised: bool = True
+) -> dict[str, Any]:
     """The message that never changes: everything but `delivery`, pictures left as empty text.
 
     `sequence` is the event's own, or for a status the last one given (0 where none was yet). The bounding box is in
-    pixels of the event's own original image; `message` rescales it.
+    pixels of the event's own original image; `message` rescales it. Where the clock was not `clock_synchronised` the
+    body notes it, and `moved_body` may correct its times until it is first sent.
     """
-    return {
+    body = {
         "type": event_type(event),
         "data": event_data(event),
         "timestamp": isoformat_ms(event.occurred_at.wall),
@@ -121,6 +126,25 @@ def event_body(event: Event, *, event_id: str, agent_id: str, boot_id: str, sequ
         "sequence": sequence,
         "contract": CONTRACT_VERSION,
     }
+    return body if clock_synchronised else {**body, CLOCK_SYNCHRONISED: False}
+
+
+def moved_body(body: Mapping[str, Any], by: timedelta, *, clock_synchronised: bool) -> dict[str, Any]:
+    """The same body with all of its times moved, and with or without the note that its clock was not known to be right.
+
+    For a body that nobody has seen yet: the wall clock was set since its times were taken.
+    """
+    moved = _moved(body, ("timestamp",), by)
+    data = moved["data"] = _moved(body["data"], ("timestamp", "firstSeenAt", "lastSeenAt"), by)
+    if isinstance(details := data.get("details"), Mapping):
+        data["details"] = _moved(details, ("lastResponse",), by)
+    moved.pop(CLOCK_SYNCHRONISED, None)
+    return moved if clock_synchronised else {**moved, CLOCK_SYNCHRONISED: False}
+
+
+def _moved(holder: Mapping[str, Any], names: Sequence[str], by: timedelta) -> dict[str, Any]:
+    times = {name: parse_moment(holder[name]) for name in names if isinstance(holder.get(name), str)}
+    return {**holder, **{name: isoformat_ms(time + by) for name, time in times.items() if time is not None}}
 
 
 def event_data(event: Event) -> dict[str, Any]:
@@ -337,7 +361,8 @@ def message(
     `original_image` is the picture as it is sent, `original_scale` its width over the width of the one recorded with
     the event: the bounding box is multiplied by it and rounded to whole pixels. `original_omitted` says why a picture
     that was recorded is not sent (`too_large`, `queue_full`); it appears as `originalImageOmitted` beside the empty
-    field, so that nobody searches for a fault. A picture that is absent, or `images` none, is empty text.
+    field, so that nobody searches for a fault. A picture that is absent, or `images` none, is empty text. Where the
+    event's times were taken from a clock that was not known to be right, `delivery` says `clockSynchronised` false.
     """
     data = dict(body["data"])
     holder = data
@@ -356,9 +381,12 @@ def message(
         "sentAt": isoformat_ms(delivery.sent_at),
         "ageMs": max(0, _whole(delivery.age_ms)),
     }
+    if CLOCK_SYNCHRONISED in body:
+        attempt[CLOCK_SYNCHRONISED] = body[CLOCK_SYNCHRONISED]
     if payload == PayloadShape.DATA:
         return {**data, "eventId": body["eventId"], "timestamp": body["timestamp"], "delivery": attempt}
-    return {**body, "data": data, "delivery": attempt}
+    envelope = {name: value for name, value in body.items() if name != CLOCK_SYNCHRONISED}
+    return {**envelope, "data": data, "delivery": attempt}
 
 
 def base64_size(length: int) -> int:
@@ -811,9 +839,15 @@ def parse_hello_answer(args: Sequence[object]) -> HelloAnswer:
         ),
         images=field("images", "base64, binary or none", _image_mode),
         replay_per_second=field("replayPerSecond", f"a number from 0 to {MAX_REPLAY_PER_SECOND:g}", _believable_rate),
-        server_time=field("serverTime", "a time", parse_moment),
+        server_time=field("serverTime", "a time of this century", parse_server_time),
         problems=tuple(problems),
     )
+
+
+def parse_server_time(value: object) -> datetime | None:
+    """The back-end's clock from the answer to a hello or an event; None where it tells none that can be believed."""
+    moment = parse_moment(value)
+    return moment if moment is not None and 2000 <= moment.year < 2100 else None
 
 
 def _believable_bytes(value: object) -> int | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from lpr.config import CameraConfig
+from lpr.domain.clock import Instant
 from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, PlateDetected, Severity, Weather
 from lpr.domain.passage import Passage
 from lpr.imaging import encode_jpeg, encode_jpeg_within
@@ -40,8 +43,9 @@ def plate_detected(
         plate_image=crop,
         original_image=scene,
         processing_ms=max(0.0, passage.decided_at.seconds_since(frame.captured_at) * 1000),
-        first_seen_at=passage.first_seen.wall,
-        last_seen_at=passage.last_seen.wall,
+        # All times of an event are told by one wall clock, whenever it was set while the vehicle was in sight.
+        first_seen_at=_wall_beside(frame.captured_at, passage.first_seen),
+        last_seen_at=_wall_beside(frame.captured_at, passage.last_seen),
         frames_read=passage.frames_read,
         weather=weather,
     )
@@ -68,6 +72,11 @@ def plate_unreadable(passage: Passage, camera: CameraConfig, *, max_message_byte
         plate_image=crop,
         original_image=scene,
     )
+
+
+def _wall_beside(known: Instant, other: Instant) -> datetime:
+    """When `other` was, by the wall clock as it stood at `known`."""
+    return known.plus(other.seconds_since(known)).wall
 
 
 def _pictures(passage: Passage, max_message_bytes: int) -> tuple[Jpeg, Jpeg | None]:

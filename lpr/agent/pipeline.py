@@ -261,7 +261,9 @@ class CameraPipeline:
                 self._notices.task_done()
 
     async def _lost(self, change: CameraChange) -> None:
-        last = change.last_picture
+        now, last = self._clock.now(), change.last_picture
+        # By the wall clock of now, which may have been set since.
+        last_wall = now.plus(last.seconds_since(now)).wall if last else None
         await self._publisher.raise_error(
             ErrorCode.CAMERA_DISCONNECTED,
             f"{self.camera.name}: {change.reason}",
@@ -269,7 +271,7 @@ class CameraPipeline:
             gate_id=self.camera.gate.id,
             details={
                 "cameraId": self.camera.id,
-                "lastResponse": isoformat_ms(last.wall) if last else None,
+                "lastResponse": isoformat_ms(last_wall) if last_wall else None,
                 "hint": change.error.hint if change.error else None,
             },
         )

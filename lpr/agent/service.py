@@ -12,6 +12,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -23,6 +24,7 @@ from lpr.agent.memory import TrackingMemory
 from lpr.agent.page import PageSource, picture_of
 from lpr.agent.pipeline import CameraPipeline, DecoderSays
 from lpr.agent.publisher import Publisher
+from lpr.agent.timekeeping import ClockWatch, clock_is_right
 from lpr.capture.reader import SourceFactory
 from lpr.capture.source import open_source
 from lpr.config import AckRule, AgentConfig, CameraConfig, DetectorInput, Precision, RuntimeOverrides, apply_changes
@@ -53,7 +55,6 @@ GRACE_S = 8.0
 SNAPSHOT_MAX_BYTES = 600_000
 WIDE_REGION = 0.5
 """Share of the frame's width from which a region needs the finer detector input."""
-CLOCK_SKEW_MS = 5_000.0
 
 log = structlog.get_logger("agent")
 
@@ -64,6 +65,7 @@ class Agent:
     `config` is what is in force at the start, changes of earlier runs included. `data_dir` must exist or be makeable.
     With `end_with_files` false it goes on when all files have been played; `files_delivered` tells in either case.
     `decoder_says` gives what decoders printed lately, for the log of a loss (`lpr.capture.decoder_log`).
+    `is_clock_right` says whether the wall clock is known to be right.
     `source_factory` opens the cameras: another one than `open_source` lets measurements bring cameras of their own.
     """
 
@@ -76,6 +78,7 @@ class Agent:
         end_with_files: bool = True,
         source_factory: SourceFactory = open_source,
         decoder_says: DecoderSays | None = None,
+        is_clock_right: Callable[[datetime], bool] = clock_is_right,
     ) -> None:
         self.config = config
         self.clock: Clock = clock or SystemClock()
@@ -88,11 +91,11 @@ class Agent:
         self._end_with_files = end_with_files
         self._source_factory = source_factory
         self._decoder_says = decoder_says
+        self._clock_is_right = is_clock_right
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
         self._camera_ended = asyncio.Event()
-        self._skewed = False
         self._group: asyncio.TaskGroup | None = None
 
     # Life
@@ -160,6 +163,7 @@ class Agent:
             group.create_task(inbox.run(), name="commands"),
             group.create_task(self._report_status(), name="status"),
             group.create_task(self._watch_queue(), name="queue"),
+            group.create_task(self._clock_watch().run(), name="clock"),
         ]
         await self.start_cameras(tuple(camera.id for camera in self.config.cameras if camera.enabled))
         if ready is not None:
@@ -189,6 +193,7 @@ class Agent:
             agent_id=self.config.agent.id,
             boot_id=self.boot_id,
             clock=self.clock,
+            clock_is_right=self._clock_is_right,
             limits=OutboxLimits(
                 max_bytes=limits.max_bytes,
                 max_age_s=limits.max_age.total_seconds(),
@@ -200,8 +205,10 @@ class Agent:
     def _make_link(self) -> tuple[Relay, CommandInbox]:
         data_dir = self.config.agent.data_dir
         seen = SeenCommands(data_dir / "commands.json")
-        inbox = CommandInbox(CommandHandler(self).handle, seen=seen, clock=self.clock, metrics=self.metrics)
         settings = link_settings(self.config, boot_id=self.boot_id)
+        inbox = CommandInbox(
+            CommandHandler(self).handle, seen=seen, server_now=lambda: relay.server_now(), metrics=self.metrics
+        )
         relay = Relay(
             self._outbox,
             settings,
@@ -210,11 +217,19 @@ class Agent:
             on_command=inbox.submit,
             on_rejected=self._rejected,
             on_delivered=self._delivered,
-            on_change=self._link_changed,
             clock=self.clock,
             metrics=self.metrics,
         )
         return relay, inbox
+
+    def _clock_watch(self) -> ClockWatch:
+        return ClockWatch(
+            self.clock,
+            outbox=self._outbox,
+            offset_ms=lambda: self._relay.state().clock_offset_ms,
+            raise_error=self._publisher.raise_error,
+            on_set=self._changed.set,
+        )
 
     async def _open_vision(self, stack: AsyncExitStack) -> None:
         """Compile the networks that the cameras need. What fails is told to the back-end before the agent gives up."""
@@ -469,20 +484,6 @@ class Agent:
                 "code": rejection.code,
                 "reason": rejection.reason,
             },
-        )
-
-    def _link_changed(self, state: LinkState) -> None:
-        skewed = state.clock_offset_ms is not None and abs(state.clock_offset_ms) > CLOCK_SKEW_MS
-        if skewed and not self._skewed and self._group is not None:
-            self._group.create_task(self._report_skew(state.clock_offset_ms or 0.0))
-        self._skewed = skewed
-
-    async def _report_skew(self, offset_ms: float) -> None:
-        await self._publisher.raise_error(
-            ErrorCode.CLOCK_SKEW,
-            f"this box's clock differs from the back-end's by {offset_ms / 1000:.1f} s",
-            severity=Severity.MEDIUM,
-            details={"offsetMs": round(offset_ms)},
         )
 
 

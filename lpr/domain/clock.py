@@ -21,6 +21,11 @@ class Instant:
     wall: datetime
     monotonic_s: float
 
+    @property
+    def monotonic_origin(self) -> datetime:
+        """When the monotonic clock stood at zero, by this wall clock: it moves only when the wall clock is set."""
+        return self.wall - timedelta(seconds=self.monotonic_s)
+
     def seconds_since(self, earlier: Instant) -> float:
         """Seconds between `earlier` and this moment, on the monotonic clock; negative where this one is the earlier."""
         return self.monotonic_s - earlier.monotonic_s

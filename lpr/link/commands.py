@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import structlog
 
 from lpr import wire
-from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.commands import CommandReply, CommandRequest, ReplyStatus
 from lpr.domain.errors import LprError, ProtocolError
 from lpr.link.files import SeenCommands
@@ -38,13 +38,14 @@ class CommandInbox:
         handler: Handler,
         *,
         seen: SeenCommands | None = None,
-        clock: Clock | None = None,
+        server_now: Callable[[], datetime] | None = None,
         metrics: Metrics | None = None,
         max_waiting: int = MAX_WAITING,
     ) -> None:
+        """`server_now` tells the time by the clock that sets `expiresAt`, the back-end's; this machine's if None."""
         self._handler = handler
         self._seen = seen if seen is not None else SeenCommands()
-        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._server_now = server_now if server_now is not None else lambda: datetime.now(UTC)
         self._metrics = metrics
         self._waiting: asyncio.Queue[tuple[CommandRequest, asyncio.Future[CommandReply]]] = asyncio.Queue(max_waiting)
 
@@ -85,7 +86,7 @@ class CommandInbox:
         return await answer
 
     async def _obey(self, request: CommandRequest) -> CommandReply:
-        if request.expires_at is not None and self._clock.now().wall >= request.expires_at:
+        if request.expires_at is not None and self._server_now() >= request.expires_at:
             return _answer(request, ReplyStatus.EXPIRED, ReplyCode.EXPIRED, f"it expired at {request.expires_at}")
         if request.command_id is not None:
             if request.command_id in self._seen:

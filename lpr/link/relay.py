@@ -72,7 +72,6 @@ class _Sent:
     ticket: Ticket
     replayed: bool
     sent_at_s: float
-    sent_wall: datetime
     age_ms: float
 
 
@@ -125,6 +124,8 @@ class Relay:
         self._alarm: tuple[float, asyncio.Task[None]] | None = None
         self._progress_at_s = 0.0
         self._token: str | None = None
+        self._server_origin: datetime | None = None
+        """When our monotonic clock stood at zero, by the back-end's wall clock; None where it never told."""
         self._state = LinkState(
             phase=LinkPhase.STOPPED,
             url=settings.url,
@@ -156,7 +157,23 @@ class Relay:
 
     def state(self) -> LinkState:
         """The link in numbers and words."""
-        return replace(self._state, in_flight=self._delivery.in_flight, unanswered=self._delivery.unanswered)
+        return replace(
+            self._state,
+            in_flight=self._delivery.in_flight,
+            unanswered=self._delivery.unanswered,
+            clock_offset_ms=self._clock_offset_ms(),
+        )
+
+    def server_now(self) -> datetime:
+        """The back-end's wall clock as far as it told, else ours: what a time that it set is to be held against."""
+        now = self._clock.now()
+        return now.wall if self._server_origin is None else self._server_origin + timedelta(seconds=now.monotonic_s)
+
+    def _clock_offset_ms(self) -> float | None:
+        """The back-end's clock minus ours, as it stands now: it was told of at another time, and ours may be set."""
+        if self._server_origin is None:
+            return None
+        return (self._server_origin - self._clock.now().monotonic_origin) / timedelta(milliseconds=1)
 
     async def run(self) -> None:
         """Deliver until `stop` has been called and its grace time is over. Cancelling cuts the connection."""
@@ -292,7 +309,7 @@ class Relay:
         for problem in wishes.problems:
             log.warning("agent_hello was answered with nonsense", problem=problem)
         if wishes.server_time is not None:
-            self._learn_offset(wishes.server_time, sent_at.wall, self._now() - sent_at.monotonic_s)
+            self._learn_server_clock(wishes.server_time, sent_at.monotonic_s)
         self._packing = Packing(
             wishes.images if wishes.images is not None else self._settings.images,
             self._settings.payload,
@@ -422,7 +439,7 @@ class Relay:
 
     async def _emit(self, transport: Transport, send: Send, entry: Entry) -> None:
         now = self._clock.now()
-        delivery = attempt(send.ticket, entry.body, send.attempt, now, replayed=send.replayed)
+        delivery = attempt(entry.ticket, entry.body, send.attempt, now, replayed=send.replayed)
         packing = self._packing
         if fits_as_it_is(entry, packing):
             message = pack(entry, delivery, packing)
@@ -433,7 +450,7 @@ class Relay:
             self._delivery.unsendable(self._now(), send.emission, TOO_LARGE, reason)
             self._wake.set()  # a place in the window is free
             return
-        self._sent[send.emission] = _Sent(send.ticket, send.replayed, self._now(), now.wall, delivery.age_ms)
+        self._sent[send.emission] = _Sent(send.ticket, send.replayed, self._now(), delivery.age_ms)
         try:
             await transport.emit(
                 send.ticket.event_type, message, lambda args: self._answered(send.emission, send.ticket.event_id, args)
@@ -457,7 +474,7 @@ class Relay:
 
     def _account(self, flight: Flight, sent: _Sent, ack: wire.Ack, args: Sequence[object]) -> None:
         rtt_ms = (self._now() - sent.sent_at_s) * 1000.0
-        self._learn_server_time(args, sent, rtt_ms)
+        self._learn_server_time(args, sent)
         match ack:
             case wire.Stored() | wire.Duplicate():
                 duplicate = isinstance(ack, wire.Duplicate)
@@ -484,14 +501,17 @@ class Relay:
         self._metrics.delivery(outcome)
         self._metrics.stage(m.Stage.SEND_TO_ACK, rtt_ms)
 
-    def _learn_server_time(self, args: Sequence[object], sent: _Sent, rtt_ms: float) -> None:
-        if args and isinstance(args[0], Mapping) and (said := wire.parse_moment(args[0].get("serverTime"))) is not None:
-            self._learn_offset(said, sent.sent_wall, rtt_ms / 1000.0)
+    def _learn_server_time(self, args: Sequence[object], sent: _Sent) -> None:
+        if (
+            args
+            and isinstance(args[0], Mapping)
+            and (said := wire.parse_server_time(args[0].get("serverTime"))) is not None
+        ):
+            self._learn_server_clock(said, sent.sent_at_s)
 
-    def _learn_offset(self, server_time: datetime, sent_wall: datetime, rtt_s: float) -> None:
+    def _learn_server_clock(self, server_time: datetime, sent_at_s: float) -> None:
         """The back-end read its clock somewhere between our sending and its answer: take the middle."""
-        offset_s = (server_time - sent_wall).total_seconds() - rtt_s / 2
-        self._count(clock_offset_ms=offset_s * 1000.0)
+        self._server_origin = server_time - timedelta(seconds=(sent_at_s + self._now()) / 2)
 
     def _strike(self, emission: int) -> None:
         """No answer came."""

@@ -2,7 +2,8 @@
 
 Rules that every implementation keeps, and that one test suite holds all of them to:
 
-1. `record` returns after the event is durable, and gives it its `event_id`, `sequence` and body, which never change.
+1. `record` returns after the event is durable, and gives it its `event_id`, `sequence` and body, which never change
+   (but for times that came from a clock not yet set, until the event is first loaded: see `correct_times`).
 2. Nothing but `settle`, `bury`, a person's `drop_dead` and the stated limits removes an event. What a limit removes is
    reported by a `QUEUE_OVERFLOW` error that the outbox records itself, in the transaction that removes it: not even a
    crash between the two can lose something in silence.
@@ -103,6 +104,14 @@ class Outbox(Protocol):
 
     async def bury(self, event_id: str, *, code: str, reason: str) -> None:
         """Move an event to the dead letters."""
+        ...
+
+    async def correct_times(self) -> int:
+        """Let the times of events follow a wall clock that was set since they were recorded; says how many were.
+
+        Of events alone that were recorded while the clock was not known to be right, in this boot of the machine, and
+        that were never loaded to be sent: what the back-end may have seen is never altered.
+        """
         ...
 
     async def status(self) -> QueueStatus:

@@ -18,6 +18,8 @@ DATABASE = "outbox.db"
 LOCK = "outbox.lock"
 SIDE_RECORD = "outbox.seq"
 
+MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
 SEQUENCES_AHEAD = 1000
 """How far the side record runs ahead, so that it is written once in so many events. Only where the database itself is
 lost do sequences go on from there, with a gap of at most so many, which `QUEUE_CORRUPT` tells."""
@@ -63,6 +65,14 @@ def _hint(error: sqlite3.Error | OSError, path: Path) -> str | None:
     if code == sqlite3.SQLITE_IOERR or isinstance(error, OSError):
         return "look for disk errors with `dmesg`; the disk may be failing"
     return None
+
+
+def machine_boot() -> str | None:
+    """The name of this boot of the machine, as long as which the monotonic clock runs; None where none is given."""
+    try:
+        return MACHINE_BOOT.read_text("ascii").strip() or None
+    except (OSError, ValueError):
+        return None
 
 
 def make_data_dir(data_dir: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import replace
 
 from lpr.domain.clock import Instant
 from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.limits import CAUSE_DISK_FULL, QUEUE_FULL, Losses
 from lpr.outbox.queue import Contents, Queue, as_entry
-from lpr.outbox.rows import Burial, Row, summary_of
+from lpr.outbox.rows import Burial, Row, RowMaker, summary_of
 from lpr.wire import PROCESSING_STATUS
 
 HELD_BYTES = 64 << 20
@@ -93,6 +93,25 @@ class Held:
             original_omitted=row.original_omitted,
         )
         return as_entry(summary_of(_NOWHERE, row), contents, boot_id)
+
+    def correct_times(self, maker: RowMaker, out: Container[str]) -> int:
+        """Let the times of held events follow a wall clock that was set; says of how many."""
+        corrected = 0
+        for event_id, row in self.rows.items():
+            if row.unsure_boot is None or event_id in out:
+                continue
+            correction = maker.correction(row.recorded_at, row.recorded_monotonic_s, row.body)
+            if correction is not None:
+                self._bytes -= row.size_bytes
+                self.rows[event_id] = replace(
+                    row,
+                    body=correction.body,
+                    recorded_at=correction.recorded_at,
+                    unsure_boot=correction.unsure_boot,
+                )
+                self._bytes += self.rows[event_id].size_bytes
+                corrected += 1
+        return corrected
 
     def oldest_age_s(self, now: Instant, boot_id: str) -> float:
         """Seconds that the oldest held event has waited, 0 where none does."""

@@ -13,7 +13,7 @@ from lpr.domain.events import ErrorRaised, ProcessingStatus, QueueStatus, Stored
 from lpr.outbox.base import DeadLetter, Entry, Ticket
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.queue import CHUNK, Contents, Counters, Droppable, Queue, as_dead_letter, as_entry
-from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary, summary_of, waiting_again
+from lpr.outbox.rows import Burial, Correction, Row, RowMaker, State, Summary, summary_of, waiting_again
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS, from_json
 
 T = TypeVar("T", int, str, datetime)
@@ -25,6 +25,7 @@ class _Place:
     contents: Contents
     burial: Burial | None = None
     delivered_at: datetime | None = None
+    unsure_boot: str | None = None
 
 
 class MemoryShelf:
@@ -62,7 +63,7 @@ class MemoryShelf:
             original_omitted=row.original_omitted,
         )
         summary = summary_of(position, row)
-        self._places[position] = _Place(summary, contents)
+        self._places[position] = _Place(summary, contents, unsure_boot=row.unsure_boot)
         self._positions[row.event_id] = position
         return summary
 
@@ -91,6 +92,7 @@ class MemoryShelf:
         for summary in summaries:
             place = self._places[summary.position]
             place.summary, place.burial = replace(place.summary, state=State.WAITING, attempts=0), None
+            place.unsure_boot = None
 
     def keep(self, summaries: Sequence[Summary], delivered_at: datetime) -> None:
         """Lay rows apart."""
@@ -156,6 +158,26 @@ class MemoryShelf:
         """The oldest dead letters."""
         return [(place.summary, place.burial) for place in self._places.values() if place.burial is not None][:limit]
 
+    def unsure(self, machine_boot: str, *, after: int, limit: int) -> list[tuple[Summary, str]]:
+        """Waiting rows that were never sent, whose times a boot of the machine may still correct, with their bodies."""
+        return [
+            (place.summary, place.contents.body)
+            for position, place in self._places.items()
+            if position > after and place.unsure_boot == machine_boot
+            if place.summary.state is State.WAITING and place.summary.attempts == 0
+        ][:limit]
+
+    def correct(self, summary: Summary, correction: Correction) -> int:
+        """Give a row its new times; says by how many bytes it grew."""
+        place = self._places[summary.position]
+        grown = len(correction.body.encode()) - len(place.contents.body.encode())
+        place.contents = replace(place.contents, body=correction.body)
+        place.unsure_boot = correction.unsure_boot
+        place.summary = replace(
+            place.summary, recorded_at=correction.recorded_at, size_bytes=place.summary.size_bytes + grown
+        )
+        return grown
+
     def body(self, summary: Summary) -> str | None:
         """A row's body."""
         place = self._places.get(summary.position)
@@ -200,12 +222,22 @@ class MemoryOutbox:
         clock: Clock | None = None,
         limits: OutboxLimits | None = None,
         shelf: MemoryShelf | None = None,
+        clock_is_right: Callable[[datetime], bool] = lambda wall: True,
+        machine_boot: str = "",
     ) -> None:
         """`shelf` of an outbox that was closed continues it, as a restart continues what is on disk."""
         self._shelf = shelf or MemoryShelf()
-        maker = RowMaker(agent_id=agent_id, boot_id=boot_id, clock=clock or SystemClock())
+        maker = RowMaker(
+            agent_id=agent_id,
+            boot_id=boot_id,
+            clock=clock or SystemClock(),
+            clock_is_right=clock_is_right,
+            machine_boot=machine_boot,
+        )
         self._queue = Queue(self._shelf, maker, limits or OutboxLimits())
         self._boot_id = boot_id
+        self._loaded: set[str] = set()
+        """Events that may be on their way."""
         self._on_recorded: list[Callable[[Ticket], None]] = []
         self._on_trouble: list[Callable[[ErrorRaised], None]] = []
         self._queue.expire()
@@ -235,6 +267,7 @@ class MemoryOutbox:
         found = self._shelf.contents(event_id)
         if found is None or found[0].state is not State.WAITING:
             return None
+        self._loaded.add(event_id)
         return as_entry(*found, self._boot_id)
 
     async def count_attempt(self, event_id: str) -> None:
@@ -263,6 +296,15 @@ class MemoryOutbox:
         self._on_trouble.append(listener)
         for error in self._told:
             listener(error)
+
+    async def correct_times(self) -> int:
+        """Let the times of events that nobody has seen follow a wall clock that was set; says how many were."""
+        after: int | None = 0
+        corrected = 0
+        while after is not None:
+            after, more = self._queue.correct_times(after=after, out=self._loaded)
+            corrected += more
+        return corrected
 
     async def dead_letters(self, *, limit: int) -> Sequence[DeadLetter]:
         """The oldest dead letters."""

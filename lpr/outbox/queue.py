@@ -6,7 +6,7 @@ starts no transaction itself; who calls it does, and puts `counters` back where 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -32,7 +32,7 @@ from lpr.outbox.limits import (
     Losses,
     OutboxLimits,
 )
-from lpr.outbox.rows import EARLIEST_PLAUSIBLE, Burial, Row, RowMaker, State, Summary
+from lpr.outbox.rows import EARLIEST_PLAUSIBLE, Burial, Correction, Row, RowMaker, State, Summary
 from lpr.outbox.troubles import disk_low_error, near_full_error, overflow_error
 from lpr.wire import PLATE_DETECTED, from_json, parse_overflow_details
 
@@ -163,6 +163,14 @@ class Shelf(Protocol):
         """The oldest dead letters."""
         ...
 
+    def unsure(self, machine_boot: str, *, after: int, limit: int) -> list[tuple[Summary, str]]:
+        """Waiting rows that were never sent, whose times a boot of the machine may still correct, with their bodies."""
+        ...
+
+    def correct(self, summary: Summary, correction: Correction) -> int:
+        """Give a row its new times; says by how many bytes it grew."""
+        ...
+
     def body(self, summary: Summary) -> str | None:
         """The body of a waiting row or a dead letter; None where it is no longer there."""
         ...
@@ -189,7 +197,7 @@ class Queue:
         self.limits = limits
         self.counters = shelf.counters()
         self.thinned = 0
-        """How often waiting rows or their pictures went for any reason but their delivery; never taken back."""
+        """How often waiting rows or their pictures went, or changed, for any reason but delivery; never taken back."""
         self._troubles: list[tuple[ErrorRaised, Ticket]] = []
         self._disk_room = disk_room
         self._near_full = False
@@ -299,6 +307,20 @@ class Queue:
             self._lose(old, losses)
         self.report(losses, CAUSE_AGE)
         self.pay()
+
+    def correct_times(self, *, after: int, out: Container[str]) -> tuple[int | None, int]:
+        """Let the times of the next `CHUNK` events follow a wall clock that was set, but of none that is in `out`.
+
+        Returns the last position looked at, None where there is no more, and how many were moved or found right.
+        """
+        rows, corrected = self.shelf.unsure(self.maker.machine_boot, after=after, limit=CHUNK), 0
+        for row, body in rows:
+            correction = self.maker.correction(row.recorded_at, row.recorded_monotonic_s, body)
+            if correction is not None and row.event_id not in out:
+                self.counters.used_bytes += self.shelf.correct(row, correction)
+                corrected += 1
+        self.thinned += bool(corrected)
+        return rows[-1][0].position if len(rows) == CHUNK else None, corrected
 
     def report(self, losses: Losses, cause: str) -> None:
         """Owe the report of what was lost, if anything was."""

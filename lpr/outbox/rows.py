@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 from lpr.domain.clock import Clock, Instant
 from lpr.domain.events import ErrorRaised, Event, Jpeg, ProcessingStatus
 from lpr.outbox.base import Ticket
 from lpr.outbox.ids import EventIds
-from lpr.wire import event_body, event_type, to_json
+from lpr.wire import event_body, event_type, from_json, moved_body, to_json
 
 EARLIEST_PLAUSIBLE = datetime(2025, 1, 1, tzinfo=UTC)
 """A wall clock before this is one that was never set; no age is computed from it."""
+LEAST_MOVE = timedelta(seconds=1)
+"""A wall clock that moved by less, against the monotonic one, was steered and not set."""
 
 
 class State(IntEnum):
@@ -41,6 +44,9 @@ class Row:
     recorded_offline: bool
     original_omitted: str | None = None
     attempts: int = 0
+    unsure_boot: str | None = None
+    """The machine's boot in which the times were taken from a clock not known to be right; None where they are right,
+    or can no longer be corrected."""
 
     @property
     def original_bytes(self) -> int:
@@ -103,13 +109,35 @@ class Burial:
     buried_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """New times for an event that nobody has seen yet."""
+
+    body: str
+    recorded_at: datetime
+    unsure_boot: str | None
+
+
 class RowMaker:
     """Gives events their names and bodies. May be used from one thread at a time."""
 
-    def __init__(self, *, agent_id: str, boot_id: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        agent_id: str,
+        boot_id: str,
+        clock: Clock,
+        clock_is_right: Callable[[datetime], bool] = lambda wall: True,
+        machine_boot: str = "",
+    ) -> None:
+        """`clock_is_right` says of the wall clock's present time whether it is known to be right; `machine_boot` names
+        the boot of the machine, within which the monotonic clock goes on over restarts of the agent.
+        """
         self.agent_id = agent_id
         self.boot_id = boot_id
+        self.machine_boot = machine_boot
         self._clock = clock
+        self._clock_is_right = clock_is_right
         self._ids = EventIds()
 
     def now(self) -> Instant:
@@ -120,8 +148,21 @@ class RowMaker:
         """The row of an event. `sequence` is its own, or for a status the last one given."""
         now = self.now()
         event_id = self._ids.next(now.wall)
-        body = event_body(event, event_id=event_id, agent_id=self.agent_id, boot_id=self.boot_id, sequence=sequence)
         is_status = isinstance(event, ProcessingStatus)
+        # A status is replaced by the next one before its times could be corrected.
+        sure = is_status or self.clock_is_right(now)
+        body = event_body(
+            event,
+            event_id=event_id,
+            agent_id=self.agent_id,
+            boot_id=self.boot_id,
+            sequence=sequence,
+            clock_synchronised=sure,
+        )
+        moved = now.monotonic_origin - event.occurred_at.monotonic_origin
+        if abs(moved) >= LEAST_MOVE and now.wall >= EARLIEST_PLAUSIBLE:
+            # The clock was set between the frame and now. What it says now is the better.
+            body = moved_body(body, moved, clock_synchronised=sure)
         return Row(
             event_id=event_id,
             event_type=event_type(event),
@@ -134,6 +175,29 @@ class RowMaker:
             recorded_monotonic_s=now.monotonic_s,
             boot_id=self.boot_id,
             recorded_offline=not link_up,
+            unsure_boot=None if sure else self.machine_boot,
+        )
+
+    def clock_is_right(self, now: Instant) -> bool:
+        """Whether the wall clock is known to be right at this moment."""
+        return self._clock_is_right(now.wall)
+
+    def correction(self, recorded_at: datetime, recorded_monotonic_s: float, body: str) -> Correction | None:
+        """What an event's times must be by the wall clock as it stands now; None where they stay as they are.
+
+        For an event of this boot of the machine whose times were taken from a clock that was not known to be right.
+        """
+        now = self.now()
+        right = self.clock_is_right(now)
+        moved = now.monotonic_origin - Instant(recorded_at, recorded_monotonic_s).monotonic_origin
+        if now.wall < EARLIEST_PLAUSIBLE or (abs(moved) < LEAST_MOVE and not right):
+            return None
+        if abs(moved) < LEAST_MOVE:
+            moved = timedelta()
+        return Correction(
+            body=to_json(moved_body(from_json(body), moved, clock_synchronised=right)),
+            recorded_at=recorded_at + moved,
+            unsure_boot=None if right else self.machine_boot,
         )
 
 

@@ -91,7 +91,15 @@ CREATE TABLE delivered (
 CREATE INDEX delivered_by_time ON delivered (delivered_at_ms);
 """
 
-MIGRATIONS = (V1, V2)
+V3 = """
+-- The boot of the machine in which an event's times were taken from a clock that was not known to be right; NULL where
+-- they are right, or can no longer be corrected. Within that boot the monotonic clock tells how far the wall clock was
+-- moved since.
+ALTER TABLE events ADD COLUMN unsure_boot TEXT;
+CREATE INDEX events_unsure ON events (position) WHERE unsure_boot IS NOT NULL;
+"""
+
+MIGRATIONS = (V1, V2, V3)
 """Script n brings a file from version n to n + 1; never edited once it has been released, only added to."""
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -18,7 +18,7 @@ from lpr.domain.events import Jpeg
 from lpr.outbox.files import is_damage
 from lpr.outbox.limits import DAMAGED
 from lpr.outbox.queue import Contents, Counters, Droppable
-from lpr.outbox.rows import Burial, Row, State, Summary, summary_of, waiting_again
+from lpr.outbox.rows import Burial, Correction, Row, State, Summary, summary_of, waiting_again
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
 
 _PLATE, _ORIGINAL = 0, 1
@@ -113,8 +113,8 @@ class SqliteShelf:
         """Put a row down, waiting."""
         self.connection.execute(
             "INSERT INTO events (position, event_id, type, code, sequence, size_bytes, original_bytes, attempts,"
-            " recorded_offline, recorded_at_ms, recorded_monotonic_s, boot_id, original_omitted, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " recorded_offline, recorded_at_ms, recorded_monotonic_s, boot_id, original_omitted, unsure_boot, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 position,
                 row.event_id,
@@ -129,6 +129,7 @@ class SqliteShelf:
                 row.recorded_monotonic_s,
                 row.boot_id,
                 row.original_omitted,
+                row.unsure_boot,
                 row.body,
             ),
         )
@@ -224,11 +225,45 @@ class SqliteShelf:
         number = self.revision() + 1
         self.take_note("revision", str(number))
         self._run_each(
-            "UPDATE events SET state = 0, attempts = 0, revived = ? WHERE position = ?",
+            "UPDATE events SET state = 0, attempts = 0, revived = ?, unsure_boot = NULL WHERE position = ?",
             ((number, row.position) for row in summaries),
         )
         self._run_each("DELETE FROM dead_letters WHERE position = ?", ((row.position,) for row in summaries))
         self.forget_what_is_gone()
+
+    def unsure(self, machine_boot: str, *, after: int, limit: int) -> list[tuple[Summary, str]]:
+        """Waiting rows that were never sent, whose times a boot of the machine may still correct, with their bodies."""
+        rows = self.connection.execute(
+            f"SELECT {_SUMMARY}, body FROM events WHERE unsure_boot = ? AND state = 0 AND attempts = 0"  # noqa: S608
+            " AND position > ? ORDER BY position LIMIT ?",
+            (machine_boot, after, limit),
+        )
+        return [(_summary(row[:-1]), str(row[-1])) for row in rows]
+
+    def correct(self, summary: Summary, correction: Correction) -> int:
+        """Give a row its new times; says by how many bytes it grew."""
+        grown = len(correction.body.encode()) - len((self.body(summary) or "").encode())
+        self.connection.execute(
+            "UPDATE events SET body = ?, size_bytes = size_bytes + ?, recorded_at_ms = ?, unsure_boot = ?"
+            " WHERE position = ?",
+            (
+                correction.body,
+                grown,
+                _milliseconds(correction.recorded_at),
+                correction.unsure_boot,
+                summary.position,
+            ),
+        )
+        return grown
+
+    def has_unsure(self, machine_boot: str) -> bool:
+        """Whether there are rows whose times may still be corrected."""
+        found = self.connection.execute("SELECT 1 FROM events WHERE unsure_boot = ? LIMIT 1", (machine_boot,))
+        return found.fetchone() is not None
+
+    def take_times_as_they_are(self) -> None:
+        """Correct no row's times any more."""
+        self.connection.execute("UPDATE events SET unsure_boot = NULL WHERE unsure_boot IS NOT NULL")
 
     def add_attempts(self, attempts: Iterable[tuple[str, int]]) -> None:
         """Set the attempts of events, by name."""

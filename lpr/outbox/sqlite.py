@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -37,6 +38,7 @@ from lpr.outbox.files import (
     SideRecord,
     is_damage,
     is_full,
+    machine_boot,
     make_data_dir,
     sync_directory,
     translate,
@@ -46,11 +48,11 @@ from lpr.outbox.held import Held
 from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
 from lpr.outbox.queue import CHUNK, Queue, Snapshot, as_dead_letter, as_entry
 from lpr.outbox.rescue import open_database
-from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
+from lpr.outbox.rows import LEAST_MOVE, Burial, Row, RowMaker, State, Summary
 from lpr.outbox.schema import PAGE_SIZE, connect, transaction
 from lpr.outbox.shelf import SqliteShelf
 from lpr.outbox.troubles import corrupt_error, disk_low_error
-from lpr.wire import PROCESSING_STATUS
+from lpr.wire import CLOCK_SYNCHRONISED, PROCESSING_STATUS
 
 T = TypeVar("T")
 
@@ -78,6 +80,9 @@ GIVE_BACK_S = 5.0
 """Longest that giving back pages may hold up the end of the agent."""
 MAX_TOLD = 20
 """Newest errors about the queue that a listener who comes late is still told."""
+SENDING_UNSURE = "sending_unsure"
+"""A note, on disk before an event is sent whose times may be wrong, gone when all attempts have been written. Where
+a start finds it, the back-end may have seen any event, and none of before has its times corrected."""
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +135,11 @@ class SqliteOutbox:
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox-reader")
         self._closing: asyncio.Task[None] | None = None
+        self._times = asyncio.Lock()
+        """Held while an event is loaded or its times are corrected: no corrected event has left with its old times."""
+        self._has_unsure = shelf.has_unsure(queue.maker.machine_boot)
+        self._corrected_for: datetime | None = None
+        self._sending_unsure = False
         self._failure: OutboxError | None = None
         """Why the disk takes nothing, None while it does."""
         self._next_try_s = 0.0
@@ -151,13 +161,23 @@ class SqliteOutbox:
         boot_id: str,
         clock: Clock | None = None,
         limits: OutboxLimits | None = None,
+        clock_is_right: Callable[[datetime], bool] = lambda wall: True,
+        machine_boot_id: str | None = None,
     ) -> Self:
         """Open the queue in `data_dir`, made where it is not there; a damaged one is rescued first.
 
-        `boot_id` is the uuid of this run. Raises `OutboxLockedError` where another agent works there, `OutboxError`
-        where it cannot be opened or was written by a newer version.
+        `boot_id` is the uuid of this run. `clock_is_right` says whether the wall clock is known to be right; it is
+        called in the writer's thread. `machine_boot_id` names the boot of the machine, the kernel's name if None.
+        Raises `OutboxLockedError` where another agent works there, `OutboxError` where it cannot be opened or was
+        written by a newer version.
         """
-        maker = RowMaker(agent_id=agent_id, boot_id=boot_id, clock=clock or SystemClock())
+        maker = RowMaker(
+            agent_id=agent_id,
+            boot_id=boot_id,
+            clock=clock or SystemClock(),
+            clock_is_right=clock_is_right,
+            machine_boot=machine_boot_id or machine_boot() or boot_id,
+        )
         opening = asyncio.ensure_future(asyncio.to_thread(_open_parts, data_dir, maker, limits or OutboxLimits()))
         try:
             parts = await asyncio.shield(opening)
@@ -216,8 +236,9 @@ class SqliteOutbox:
             return [ticket]
 
         (ticket,) = await self._write(run, defer=lambda error: self._hold_event(event, link_up, error))
+        ((row, thinned),) = recorded
+        self._has_unsure = self._has_unsure or row.unsure_boot is not None
         if link_up:
-            ((row, thinned),) = recorded
             self._fresh.add(row, ticket, thinned)
         return ticket
 
@@ -235,14 +256,17 @@ class SqliteOutbox:
     async def load(self, event_id: str) -> Entry | None:
         """One waiting event with its pictures."""
         self._refuse_when_closed()
-        entry = self._fresh.entry(event_id, self._queue.thinned)
-        if entry is None:
-            entry = await self._read(lambda: self._load(event_id))
-        if entry is None:
-            return None
-        with self._memory_lock:
-            # Whoever loads an event is about to count an attempt: that need not read it once more.
-            self._attempts.setdefault(event_id, entry.ticket.attempts)
+        async with self._times:
+            entry = self._fresh.entry(event_id, self._queue.thinned)
+            if entry is None:
+                entry = await self._read(lambda: self._load(event_id))
+            if entry is None:
+                return None
+            with self._memory_lock:
+                # Whoever loads an event is about to count an attempt: that need not read it once more.
+                self._attempts.setdefault(event_id, entry.ticket.attempts)
+        if CLOCK_SYNCHRONISED in entry.body and not self._sending_unsure:
+            await self._note_sending_unsure()
         return replace(entry, ticket=self._with_attempts(entry.ticket))
 
     async def count_attempt(self, event_id: str) -> None:
@@ -294,6 +318,48 @@ class SqliteOutbox:
 
         await self._write(run, defer=defer)
         self._forget_attempts([event_id])
+
+    async def correct_times(self) -> int:
+        """Let the times of events that nobody has seen follow a wall clock that was set; says how many were."""
+        now, maker = self._queue.maker.now(), self._queue.maker
+        right = maker.clock_is_right(now)
+        stood_still = self._corrected_for is not None and abs(now.monotonic_origin - self._corrected_for) < LEAST_MOVE
+        if not self._has_unsure or (stood_still and not right):
+            return 0
+        after: int | None = 0
+        corrected = 0
+        while after is not None:
+            async with self._times:
+                after, more = await self._correct_some(after)
+            corrected += more
+        self._corrected_for, self._has_unsure = now.monotonic_origin, not right
+        return corrected
+
+    async def _correct_some(self, after: int) -> tuple[int | None, int]:
+        outcome: tuple[int | None, int] = (None, 0)
+
+        def run(queue: Queue) -> list[Ticket]:
+            nonlocal outcome
+            outcome = queue.correct_times(after=after, out=self._attempts)
+            return []
+
+        def defer(_: OutboxError) -> list[Ticket]:
+            nonlocal outcome
+            with self._memory_lock:
+                outcome = None, self._held.correct_times(self._queue.maker, self._attempts)
+            return []
+
+        await self._write(run, defer=defer)
+        return outcome
+
+    async def _note_sending_unsure(self) -> None:
+        self._sending_unsure = True
+
+        def run(queue: Queue) -> list[Ticket]:
+            self._shelf.take_note(SENDING_UNSURE, self._boot_id)
+            return []
+
+        await self._write(run, defer=lambda _: [])
 
     async def status(self) -> QueueStatus:
         """The queue in numbers."""
@@ -458,6 +524,7 @@ class SqliteOutbox:
             if closing or time.monotonic() >= next_tick_s:
                 self._look_after(idle=idle or closing)
                 next_tick_s, idle = time.monotonic() + TICK_S, True
+        self._note_all_attempts_written()
 
     def _next_jobs(self, timeout_s: float) -> tuple[list[_Job], bool]:
         """What has piled up, and whether the end was asked for. Patient jobs alone are given time to become more."""
@@ -608,7 +675,9 @@ class SqliteOutbox:
 
     def _hold_event(self, event: StoredEvent, link_up: bool, failure: OutboxError) -> list[Ticket]:
         """Keep an event that could not be written; it can be delivered, but whoever recorded it is told the truth."""
-        ticket = self._hold(self._queue.make_row(event, link_up=link_up))
+        row = self._queue.make_row(event, link_up=link_up)
+        self._has_unsure = self._has_unsure or row.unsure_boot is not None
+        ticket = self._hold(row)
         self._finish([], [ticket])
         raise type(failure)(
             f"{failure.message}; the event is held in memory until it can be written", hint=failure.hint
@@ -688,6 +757,16 @@ class SqliteOutbox:
             self._shelf.add_attempts(counts.items())
         with self._memory_lock:
             self._unwritten_attempts -= {name for name, count in counts.items() if self._attempts.get(name) == count}
+
+    def _note_all_attempts_written(self) -> None:
+        """At the end: the next start may trust the attempts that the file tells."""
+        if not self._sending_unsure or self._unwritten_attempts or self._failure is not None:
+            return
+        try:
+            with transaction(self._shelf.connection):
+                self._shelf.take_note(SENDING_UNSURE, "")
+        except sqlite3.Error as error:
+            log.warning("queue_upkeep_failed", error=str(error))
 
     def _forget_attempts(self, event_ids: Collection[str]) -> None:
         with self._memory_lock:
@@ -791,6 +870,9 @@ def _begin(queue: Queue, shelf: SqliteShelf, side: SideRecord) -> None:
             )
         )
     with transaction(shelf.connection):
+        if shelf.note(SENDING_UNSURE):
+            shelf.take_times_as_they_are()
+            shelf.take_note(SENDING_UNSURE, "")
         queue.report(losses, CAUSE_DISK_FULL)
         queue.pay()
         queue.expire()

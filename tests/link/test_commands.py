@@ -71,7 +71,7 @@ async def test_more_commands_than_may_wait_are_answered_busy_at_once() -> None:
 
 async def test_an_expired_command_is_not_done() -> None:
     clock, done = FakeClock(), list[str]()
-    inbox = CommandInbox(recorder(done), clock=clock)
+    inbox = CommandInbox(recorder(done), server_now=lambda: clock.now().wall)
     async with obeying(inbox):
         late = isoformat_ms(clock.now().wall - timedelta(milliseconds=1))
         soon = isoformat_ms(clock.now().wall + timedelta(seconds=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -92,6 +93,9 @@ def status(processed: int = 0, *, at: Instant | None = None) -> ProcessingStatus
 class Store(Protocol):
     """Something that outlives an outbox: opening again continues what the last one left."""
 
+    clock_is_right: Callable[[datetime], bool]
+    machine_boot: str
+
     async def open(self, *, boot_id: str = "boot-1", limits: OutboxLimits = ROOMY) -> Outbox: ...
 
 
@@ -100,10 +104,20 @@ class MemoryStore:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.clock_is_right: Callable[[datetime], bool] = lambda wall: True
+        self.machine_boot = "machine-boot-1"
         self._shelf = MemoryShelf()
 
     async def open(self, *, boot_id: str = "boot-1", limits: OutboxLimits = ROOMY) -> Outbox:
-        return MemoryOutbox(agent_id="gate", boot_id=boot_id, clock=self._clock, limits=limits, shelf=self._shelf)
+        return MemoryOutbox(
+            agent_id="gate",
+            boot_id=boot_id,
+            clock=self._clock,
+            limits=limits,
+            shelf=self._shelf,
+            clock_is_right=lambda wall: self.clock_is_right(wall),
+            machine_boot=self.machine_boot,
+        )
 
 
 class SqliteStore:
@@ -112,8 +126,16 @@ class SqliteStore:
     def __init__(self, clock: Clock, data_dir: Path) -> None:
         self._clock = clock
         self.data_dir = data_dir
+        self.clock_is_right: Callable[[datetime], bool] = lambda wall: True
+        self.machine_boot = "machine-boot-1"
 
     async def open(self, *, boot_id: str = "boot-1", limits: OutboxLimits = ROOMY) -> SqliteOutbox:
         return await SqliteOutbox.open(
-            self.data_dir, agent_id="gate", boot_id=boot_id, clock=self._clock, limits=limits
+            self.data_dir,
+            agent_id="gate",
+            boot_id=boot_id,
+            clock=self._clock,
+            limits=limits,
+            clock_is_right=lambda wall: self.clock_is_right(wall),
+            machine_boot_id=self.machine_boot,
         )

@@ -41,7 +41,6 @@ from lpr.outbox.limits import (
     subtract_ranges,
 )
 from lpr.outbox.rows import RowMaker, summary_of
-from lpr.outbox.shelf import SqliteShelf
 from lpr.testing.clock import FakeClock
 from tests.outbox.helpers import SqliteStore, detection
 
@@ -247,7 +246,11 @@ async def test_a_file_of_the_first_version_keeps_what_it_delivers_from_now_on(
             row = RowMaker(agent_id="gate", boot_id="boot-0", clock=FakeClock()).make(
                 detection("29A1"), sequence=1, link_up=True
             )
-            SqliteShelf(connection).insert(1, row)
+            connection.execute(
+                "INSERT INTO events (position, event_id, type, sequence, size_bytes, original_bytes, recorded_offline,"
+                " recorded_at_ms, recorded_monotonic_s, boot_id, body) VALUES (1, ?, ?, 1, ?, 0, 0, 0, 0, 'boot-0', ?)",
+                (row.event_id, row.event_type, row.size_bytes, row.body),
+            )
     outbox = await disk.open(limits=OutboxLimits(min_free_disk=0, keep_delivered_s=60.0))
     await outbox.settle([row.event_id])
     assert await outbox.replay(EventRange()) == 1
