@@ -1,4 +1,4 @@
-"""Plates drawn into a picture, for people: the outline and what it says."""
+"""What is drawn into a picture for people: plates with their outline and what they say, a region of interest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lpr.domain.geometry import Point, Quad
 
 GREEN = (80, 200, 60)
 AMBER = (40, 170, 250)
+_REGION = (240, 190, 90)
 _DARK = (20, 20, 20)
 _TEXT_HEIGHT = 0.026
 """Of the picture's shorter side: readable where the whole picture is on a screen."""
@@ -20,7 +21,7 @@ _MIN_TEXT_PX = 11
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An outline in pixels of the picture, and the line of text to stand at it; `colour` is blue, green, red."""
+    """An outline in pixels of the picture, and the line of text to stand at it, or ''; `colour` is blue, green, red."""
 
     corners: Quad
     text: str
@@ -35,11 +36,31 @@ def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
     height = max(_MIN_TEXT_PX, round(min(image.shape[:2]) * _TEXT_HEIGHT))
     for mark in marks:
         outline = np.array([[round(x), round(y)] for x, y in mark.corners.points], np.int32)
-        cv2.polylines(canvas, [outline], isClosed=True, color=mark.colour, thickness=max(1, height // 8))
+        # Thin around a small plate, so that its characters stay in sight.
+        thickness = max(1, min(height // 6, round(mark.corners.box.height / 12)))
+        cv2.polylines(canvas, [outline], True, mark.colour, thickness, cv2.LINE_AA)
     # The texts last, so that no outline crosses one.
     for mark in marks:
-        _label(canvas, mark, height)
+        if mark.text:
+            _label(canvas, mark, height)
     return canvas
+
+
+def dim_outside(image: Image, region: Sequence[Point]) -> Image:
+    """A copy of `image` at half its light, and at its own inside `region`, a polygon in fractions 0..1 of the picture.
+
+    (Boolean indexing takes ten times as long.)
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    outline = np.array([[round(x * (width - 1)), round(y * (height - 1))] for x, y in region], np.int32)
+    inside = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(inside, [outline], 255)
+    dimmed = image >> np.uint8(1)
+    cv2.copyTo(image, inside, dimmed)
+    cv2.polylines(dimmed, [outline], True, _REGION, max(1, round(width / 480)), cv2.LINE_AA)
+    return dimmed
 
 
 def _label(canvas: Image, mark: Mark, height: int) -> None:

@@ -29,10 +29,10 @@ HOUSE: tuple[frozenset[str], ...] = (
 # Who may import what is not ours. A library that is not listed may not be imported at all.
 TENANTS: Mapping[str, frozenset[str]] = {
     "numpy": frozenset(
-        {"domain", "plates", "imaging", "drawing", "capture", "vision", "tracking", "web", "agent", "testing", "cli"}
+        {"domain", "plates", "imaging", "drawing", "capture", "vision", "tracking", "agent", "testing", "cli"}
     ),
-    # The page draws on its pictures; the fakes that ship draw theirs.
-    "cv2": frozenset({"imaging", "drawing", "capture", "vision", "web", "testing"}),
+    # The fakes that ship draw their pictures.
+    "cv2": frozenset({"imaging", "drawing", "capture", "vision", "testing"}),
     "openvino": frozenset({"vision"}),
     "socketio": frozenset({"link", "backend"}),
     "engineio": frozenset({"link", "backend"}),

@@ -206,6 +206,10 @@ def test_a_journal_line_begins_with_its_priority(tmp_path: Path, monkeypatch: py
         ("refused the token: check token_file", "refused the token: check token_file"),
         ("http://localhost:3001/ai", "http://localhost:3001/ai"),
         ("ratio 4:3 @ 25 fps", "ratio 4:3 @ 25 fps"),
+        (
+            "[tcp @ 0x5] Connection to rtsp://an:s3cr3t@cam:554/live failed: Connection refused",
+            "[tcp @ 0x5] Connection to rtsp://an:***@cam:554/live failed: Connection refused",
+        ),
     ],
 )
 def test_what_looks_like_a_secret_is_hidden_and_nothing_else(text: str, masked: str) -> None:

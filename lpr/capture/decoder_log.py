@@ -19,7 +19,7 @@ from typing import IO, Self
 
 import structlog
 
-from lpr.capture.address import mask_text
+from lpr.domain.secrets import mask_secrets
 
 _KEPT = 60
 _LINE_MAX_BYTES = 4096
@@ -87,6 +87,6 @@ class DecoderMessages:
         if not _FROM_DECODER.match(text):
             os.write(self._real_fd, line + b"\n")
             return
-        masked = mask_text(text)
+        masked = mask_secrets(text)
         self._recent.append((time.monotonic(), masked))
         _log.debug("decoder_says", text=masked)

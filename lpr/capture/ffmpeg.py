@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from lpr.capture.address import Address, mask_text, parse_address
 from lpr.capture.base import CameraSettings, FrameSource
 from lpr.capture.network import NetworkSource, check
 from lpr.capture.rtsp import greet
+from lpr.domain.address import StreamAddress
 from lpr.domain.choices import Decoder
 from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
+from lpr.domain.secrets import mask_secrets
 
 RENDER_NODES = Path("/dev/dri")
 DRM_CLASS = Path("/sys/class/drm")
@@ -56,9 +57,11 @@ class HardwareDecodeError(CaptureError):
 class FfmpegSource:
     """One stream, decoded by a child process; `device` is the GPU's render node, None for software."""
 
-    def __init__(self, settings: CameraSettings, *, device: Path | None, program: str = "ffmpeg") -> None:
+    def __init__(
+        self, settings: CameraSettings, address: StreamAddress, *, device: Path | None, program: str = "ffmpeg"
+    ) -> None:
         self._settings = settings
-        self._address = parse_address(settings.source)
+        self._address = address
         self._device = device
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
@@ -196,7 +199,7 @@ class FfmpegSource:
         if process is not None and process.stderr is not None:
             process.wait()
             self._said = (self._said + process.stderr.read())[-_SAID_BYTES:]
-        lines = mask_text(self._said.decode("utf-8", "replace")).strip().splitlines()
+        lines = mask_secrets(self._said.decode("utf-8", "replace")).strip().splitlines()
         last = lines[-1] if lines else "without a word"
         if self._device is not None and _HARDWARE_FAULT.search("\n".join(lines)):
             return HardwareDecodeError(f"the GPU cannot decode {self.description}: {last}")
@@ -211,9 +214,10 @@ class FfmpegSource:
 class VaapiSource:
     """A stream on the GPU where that works, in software where it does not, with a warning that says so."""
 
-    def __init__(self, settings: CameraSettings, *, patient: bool = False) -> None:
+    def __init__(self, settings: CameraSettings, address: StreamAddress, *, patient: bool = False) -> None:
         self._settings = settings
-        self._software = NetworkSource(settings, patient=patient)
+        self._address = address
+        self._software = NetworkSource(settings, address, patient=patient)
         self._source: FrameSource = self._software
 
     @property
@@ -236,7 +240,7 @@ class VaapiSource:
                 self._warn(why_not)
             _software_only.add(self.description)
         if device is not None:
-            self._source = FfmpegSource(self._settings, device=device)
+            self._source = FfmpegSource(self._settings, self._address, device=device)
             try:
                 self._source.open()
                 return
@@ -291,7 +295,7 @@ def ffmpeg_command(program: str, fps: float, device: Path | None) -> Sequence[st
     ]
 
 
-def input_script(address: Address, settings: CameraSettings) -> str:
+def input_script(address: StreamAddress, settings: CameraSettings) -> str:
     """What ffmpeg reads from its standard input: the address with its password, and how to open it."""
     options = {"probesize": "32", "analyzeduration": "1", "fpsprobesize": "0"}
     if address.scheme.startswith("rtsp"):

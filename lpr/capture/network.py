@@ -6,10 +6,10 @@ import base64
 import http.client
 import time
 
-from lpr.capture.address import Address, parse_address
 from lpr.capture.base import CameraSettings
 from lpr.capture.opencv import OpenCvCapture
 from lpr.capture.rtsp import greet, probe
+from lpr.domain.address import StreamAddress
 from lpr.domain.choices import RtspTransport
 from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
@@ -28,9 +28,9 @@ _PATIENT_READ_MS = 12_000
 class NetworkSource:
     """One stream, connected once. Every second try in vain is `patient`: it looks longer at what the camera sends."""
 
-    def __init__(self, settings: CameraSettings, *, patient: bool = False) -> None:
+    def __init__(self, settings: CameraSettings, address: StreamAddress, *, patient: bool = False) -> None:
         self._settings = settings
-        self._address = parse_address(settings.source)
+        self._address = address
         self._patient = patient
         self._capture = OpenCvCapture(self._address.masked)
         self._opened_s = 0.0
@@ -103,7 +103,7 @@ class NetworkSource:
         return options
 
 
-def check(address: Address, timeout_s: float) -> None:
+def check(address: StreamAddress, timeout_s: float) -> None:
     """Whether the camera answers and has this stream for this user. Raises `CaptureError` with what is wrong."""
     if address.scheme.startswith("rtsp"):
         probe(address, timeout_s)
@@ -111,7 +111,7 @@ def check(address: Address, timeout_s: float) -> None:
         greet(address, timeout_s)
 
 
-def http_status(address: Address, timeout_s: float) -> str:
+def http_status(address: StreamAddress, timeout_s: float) -> str:
     """What a web server answers at `address`, in words, to explain a stream that cannot be opened."""
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     link = kind(address.host.strip("[]"), address.port, timeout=timeout_s)

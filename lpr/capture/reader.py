@@ -24,7 +24,6 @@ from typing import Any, Self, TypeAlias
 
 import structlog
 
-from lpr.capture.address import mask_text
 from lpr.capture.base import CameraSettings, FrameSource
 from lpr.capture.buffers import FrameBuffer, FrameQueue, LatestFrame
 from lpr.capture.session import CaptureCounts, Session
@@ -34,6 +33,7 @@ from lpr.domain.clock import Clock, Instant, SystemClock
 from lpr.domain.errors import CaptureError, ConfigError
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame
+from lpr.domain.secrets import mask_secrets
 
 SourceFactory: TypeAlias = Callable[[CameraSettings, int], FrameSource]
 """Makes the source for the next connection; the number is how many in a row gave no picture."""
@@ -274,7 +274,7 @@ class CameraReader:
             ceiling_s = ceilings[min(failures, len(ceilings) - 1)]
             failures += 1
             wait_s = max(limits.backoff_first_s / 5, self._jitter.uniform(0.0, ceiling_s))
-            self._log.info("camera_retry", reason=mask_text(fault.message), hint=fault.hint, wait_s=round(wait_s, 1))
+            self._log.info("camera_retry", reason=mask_secrets(fault.message), hint=fault.hint, wait_s=round(wait_s, 1))
             await self._pause(wait_s)
             await self._give_up_session()
 
@@ -432,7 +432,7 @@ class CameraReader:
             camera_id=self.settings.camera_id,
             state=state,
             previous=self._state,
-            reason=mask_text(reason),
+            reason=mask_secrets(reason),
             at=self._clock.now(),
             last_picture=self._counts.last_picture,
             error=error,

@@ -15,14 +15,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from lpr.capture.address import Address
+from lpr.domain.address import StreamAddress
 from lpr.domain.errors import CaptureError
 
 _ANSWER_MAX_BYTES = 65536
 _CHALLENGE_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,]+))')
 
 
-def greet(address: Address, timeout_s: float) -> None:
+def greet(address: StreamAddress, timeout_s: float) -> None:
     """Ask for a sign of life, which costs a camera nothing: RTSP must answer, of HTTP the open port is enough.
 
     Blocks for about `timeout_s` at most, the resolving of a name aside. Raises `CaptureError` with what is wrong.
@@ -35,7 +35,7 @@ def greet(address: Address, timeout_s: float) -> None:
                 _judge(answer, address)
 
 
-def probe(address: Address, timeout_s: float) -> None:
+def probe(address: StreamAddress, timeout_s: float) -> None:
     """Connect and ask for the stream's description; returns where the camera would send its pictures.
 
     Blocks for about `timeout_s` at most, the resolving of a name aside. Raises `CaptureError` with what is wrong.
@@ -52,7 +52,7 @@ def probe(address: Address, timeout_s: float) -> None:
 
 
 @contextmanager
-def connection(address: Address, timeout_s: float) -> Iterator[socket.socket]:
+def connection(address: StreamAddress, timeout_s: float) -> Iterator[socket.socket]:
     """A connection to the camera, TLS where the scheme asks for it. Raises `CaptureError` in words for an operator."""
     try:
         plain = socket.create_connection((address.host.strip("[]"), address.port), timeout_s)
@@ -100,7 +100,7 @@ class _Answer:
 
 def _ask(
     link: socket.socket,
-    address: Address,
+    address: StreamAddress,
     deadline_s: float,
     method: str,
     *,
@@ -143,7 +143,7 @@ def _receive(link: socket.socket, deadline_s: float) -> bytes:
     return data
 
 
-def _judge(answer: _Answer, address: Address) -> None:
+def _judge(answer: _Answer, address: StreamAddress) -> None:
     if answer.status == 200 or 300 <= answer.status < 400:
         return
     if answer.status == 0:
@@ -163,13 +163,14 @@ def _judge(answer: _Answer, address: Address) -> None:
         )
     if answer.status == 404:
         raise CaptureError(
-            f"{address.place} has no stream at '{address.path}' (404 {answer.words})",
-            hint="The path differs between makes; the camera's manual or its page names it.",
+            f"{address.masked}: the camera answers that it has no such stream (404 {answer.words})",
+            hint="The path differs between makes: /Streaming/Channels/101 for Hikvision, "
+            "/cam/realmonitor?channel=1&subtype=0 for Dahua; the camera's manual or its own page names it.",
         )
     raise CaptureError(f"{address.masked} answers {answer.status} {answer.words}")
 
 
-def _authorization(challenges: list[str], address: Address) -> str | None:
+def _authorization(challenges: list[str], address: StreamAddress) -> str | None:
     """The header for the best challenge that we can answer; None where we can answer none."""
     for challenge in challenges:
         scheme, _, rest = challenge.partition(" ")
@@ -182,7 +183,7 @@ def _authorization(challenges: list[str], address: Address) -> str | None:
     return None
 
 
-def _digest(values: dict[str, str], address: Address) -> str:
+def _digest(values: dict[str, str], address: StreamAddress) -> str:
     realm, nonce = values.get("realm", ""), values["nonce"]
     secret = _md5(f"{address.user}:{realm}:{address.password}")
     request = _md5(f"DESCRIBE:{address.bare}")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from lpr.capture.opencv import OpenCvCapture
-from lpr.domain.errors import CaptureError, ConfigError
+from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
 
 _BY_ID = Path("/dev/v4l/by-id")
@@ -19,8 +19,8 @@ _WIDTH_PX, _HEIGHT_PX, _FPS = 1920, 1080, 30
 class UsbSource:
     """`usb:0`, or better `usb:/dev/v4l/by-id/…`, which names the same camera in whatever port it is plugged."""
 
-    def __init__(self, source: str) -> None:
-        self._path = device_path(source)
+    def __init__(self, device: Path) -> None:
+        self._path = device
         self._capture = OpenCvCapture(self.description)
         self._opened_s = 0.0
 
@@ -78,19 +78,6 @@ class UsbSource:
         self._capture.set("CAP_PROP_FRAME_HEIGHT", _HEIGHT_PX)
         self._capture.set("CAP_PROP_FPS", _FPS)
         self._capture.set("CAP_PROP_BUFFERSIZE", 1)
-
-
-def device_path(source: str) -> Path:
-    """The device of `usb:N` or `usb:/dev/…`. Raises `ConfigError`."""
-    name = source.removeprefix("usb:").strip()
-    if name.isdigit():
-        return _DEVICES / f"video{int(name)}"
-    if name.startswith("/dev/"):
-        return Path(name)
-    raise ConfigError(
-        f"'{source}' names no USB camera",
-        hint="Write usb:0 for the first one, or usb:/dev/v4l/by-id/… for one by its name. " + _what_is_there(),
-    )
 
 
 def _what_is_there() -> str:

@@ -15,6 +15,10 @@ _NAMED_VALUE = re.compile(
     r"""(?P<keep>(?:password|passwd|pwd|token|secret|api_?key)(?:\s*=\s*|\\?["']\s*[:=]\s*\\?["']))(?!\*\*\*)[^\s&'",}\\]+""",
     re.IGNORECASE,
 )
+# Other names that makers give to it among the parameters of an address.
+_PARAMETER = re.compile(
+    r"(?P<keep>[?&;][^=&;\s]*(?:pass|pwd|token|secret|key|auth)[^=&;\s]*=)(?!\*\*\*)[^&;#\s'\"]*", re.IGNORECASE
+)
 _BEARER = re.compile(r"(?P<keep>\bBearer\s+)(?!\*\*\*)\S+", re.IGNORECASE)
 
 
@@ -26,5 +30,6 @@ def mask_secrets(text: str, known: Iterable[str] = ()) -> str:
     for secret in known:
         text = text.replace(secret, MASK)
     text = _URL_PASSWORD.sub(rf"\g<keep>:{MASK}@", text)
+    text = _PARAMETER.sub(rf"\g<keep>{MASK}", text)
     text = _NAMED_VALUE.sub(rf"\g<keep>{MASK}", text)
     return _BEARER.sub(rf"\g<keep>{MASK}", text)

@@ -14,10 +14,11 @@ import structlog
 from structlog.testing import capture_logs
 
 from lpr.capture import ffmpeg
-from lpr.capture.address import parse_address
+from lpr.capture.base import CameraSettings
 from lpr.capture.ffmpeg import FfmpegSource, HardwareDecodeError, VaapiSource, as_i420, ffmpeg_command, input_script
 from lpr.capture.reader import CameraReader
 from lpr.capture.source import open_source
+from lpr.domain.address import parse_address
 from lpr.domain.choices import Decoder
 from lpr.domain.errors import CaptureError
 from tests.capture.conftest import StartServer
@@ -26,6 +27,10 @@ from tests.rtsp.stamp import stamp_s
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="Debian's package ffmpeg is not installed")
 NO_GPU = Path("/dev/dri/renderD999")
+
+
+def ffmpeg_on(settings: CameraSettings, device: Path | None = None) -> FfmpegSource:
+    return FfmpegSource(settings, parse_address(settings.source), device=device)
 
 
 def grab_on(source: FfmpegSource) -> None:
@@ -71,7 +76,7 @@ def test_the_command_line_shows_no_address_and_the_script_holds_it() -> None:
 @pytest.mark.rtsp
 def test_pictures_come_fresh_through_ffmpeg(rtsp: StartServer) -> None:
     server = rtsp(login=("an", "p@s'x"))
-    source = FfmpegSource(camera(server.url(), fps=12), device=None)
+    source = ffmpeg_on(camera(server.url(), fps=12))
     source.open()
     try:
         times, ages_s = [], []
@@ -90,13 +95,13 @@ def test_pictures_come_fresh_through_ffmpeg(rtsp: StartServer) -> None:
 @pytest.mark.rtsp
 def test_what_is_wrong_with_the_camera_is_told_and_not_blamed_on_the_gpu(rtsp: StartServer) -> None:
     server = rtsp(login=("an", "right"))
-    source = FfmpegSource(camera(server.url(login=("an", "wr0ng"))), device=None)
+    source = ffmpeg_on(camera(server.url(login=("an", "wr0ng"))))
     with pytest.raises(CaptureError, match="refuses this user name or password") as raised:
         source.open()
     source.close()
     assert "wr0ng" not in str(raised.value)
 
-    source = FfmpegSource(camera(server.url()), device=None)
+    source = ffmpeg_on(camera(server.url()))
     source.open()
     source.grab()
     server.kill()
@@ -109,7 +114,7 @@ def test_what_is_wrong_with_the_camera_is_told_and_not_blamed_on_the_gpu(rtsp: S
 @pytest.mark.rtsp
 def test_interrupting_ends_a_blocked_read_at_once(rtsp: StartServer) -> None:
     server = rtsp()
-    source = FfmpegSource(camera(server.url()), device=None)
+    source = ffmpeg_on(camera(server.url()))
     source.open()
     source.grab()
     server.order("pause")
@@ -128,7 +133,7 @@ async def test_a_gpu_that_cannot_decode_means_software_and_one_warning(
 ) -> None:
     server = rtsp()
     settings = replace(camera(server.url()), decoder=Decoder.VAAPI)
-    source = FfmpegSource(settings, device=NO_GPU)
+    source = ffmpeg_on(settings, NO_GPU)
     with pytest.raises(HardwareDecodeError):
         source.open()
     source.close()

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 import cv2
 import pytest
 
-from lpr.capture.address import parse_address
 from lpr.capture.network import NetworkSource, check
 from lpr.capture.rtsp import greet, probe
+from lpr.domain.address import parse_address
 from lpr.domain.errors import CaptureError
 from tests.capture.conftest import StartServer
 from tests.capture.helpers import QUICK, SCENE, camera
@@ -65,6 +65,10 @@ def rtsp(status: str, *headers: str, body: str = "") -> bytes:
     return "\r\n".join(lines).encode()
 
 
+def network(url: str) -> NetworkSource:
+    return NetworkSource(camera(url), parse_address(url))
+
+
 def said(port: int, ask: Callable[..., None] = probe, login: str = "") -> CaptureError:
     with pytest.raises(CaptureError) as raised:
         ask(parse_address(f"rtsp://{login}127.0.0.1:{port}/live"), 0.5)
@@ -74,7 +78,7 @@ def said(port: int, ask: Callable[..., None] = probe, login: str = "") -> Captur
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (rtsp("404 Stream Not Found"), "no stream at '/live'"),
+        (rtsp("404 Stream Not Found"), "/live: the camera answers that it has no such stream"),
         (rtsp("401 Unauthorized", 'WWW-Authenticate: Basic realm="c"'), "asks for a user name and a password"),
         (rtsp("403 Forbidden"), "refuses"),
         (rtsp("503 Service Unavailable"), "503 Service Unavailable"),
@@ -169,7 +173,7 @@ def test_pictures_over_http_are_read_and_a_refusal_is_told() -> None:
     head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=b\r\n\r\n"
     # The greeting connects and says nothing, so each connection gets its pictures when it asks.
     with server(lambda _request: head + part * 40) as port:
-        source = NetworkSource(camera(f"http://127.0.0.1:{port}/mjpg"))
+        source = network(f"http://127.0.0.1:{port}/mjpg")
         source.open()
         try:
             assert source.grab() is not None
@@ -177,7 +181,7 @@ def test_pictures_over_http_are_read_and_a_refusal_is_told() -> None:
         finally:
             source.close()
     with server(b"HTTP/1.0 401 Unauthorized\r\n\r\n") as port:
-        source = NetworkSource(camera(f"http://an:s3cr3t@127.0.0.1:{port}/mjpg"))
+        source = network(f"http://an:s3cr3t@127.0.0.1:{port}/mjpg")
         with pytest.raises(CaptureError, match="401 Unauthorized") as raised:
             source.open()
     assert "s3cr3t" not in str(raised.value)

@@ -174,7 +174,7 @@ async def test_a_wrong_password_and_a_wrong_path_are_named_and_no_secret_is_told
             reasons[name] = (await diary.until(CameraState.LOST)).reason
     assert "refuses this user name or password" in reasons["password"]
     assert "asks for a user name and a password" in reasons["none"]
-    assert "no stream at '/nowhere'" in reasons["path"]
+    assert "/nowhere: the camera answers that it has no such stream" in reasons["path"]
     assert not any("wr0ng" in reason or "right" in reason for reason in reasons.values())
 
 

@@ -70,7 +70,7 @@ def test_a_single_mistake_is_one_line(write: Write) -> None:
     [
         ("rtsp://", "write it as rtsp://user"),
         ("rtsp:/192.168.1.1/x", "without its two slashes"),
-        ("ftp://host/x", "ftp://, which no camera speaks"),
+        ("ftp://host/x", "ftp://, which is not read here: use one of rtsp, rtsps, http, https"),
         ("rtsp://host:99999/x", "port must be 1 to 65535"),
         ("rtsp://host:port/x", "write it as rtsp://user"),
         ("rtsp://host:0/x", "port must be 1 to 65535"),
@@ -85,7 +85,7 @@ def test_an_address_that_is_none_is_refused(write: Write, source: str, words: st
     assert words in complaint(write(GOOD.replace("usb:0", source)))
 
 
-@pytest.mark.parametrize("password", ["p#ss", "p/ss", "p?ss", "12#34", "p@ss:word", "p%40ss"])
+@pytest.mark.parametrize("password", ["p#ss", "p/ss", "p?ss", "12#34", "p@ss:word", "p%40ss", "p@ss/word", "123/45"])
 def test_a_password_may_be_pasted_as_it_is_and_is_never_shown(write: Write, password: str) -> None:
     source = load(write(GOOD.replace("s3cret", password)), {}).config.cameras[0].source
     assert (source.host, str(source)) == ("192.168.1.100", "rtsp://user:***@192.168.1.100:554/stream")
