@@ -73,16 +73,19 @@ def project(points: Corners, homography: NDArray[np.float64]) -> Corners:
 # --- light ----------------------------------------------------------------------------------------------------------
 
 
-def light(image: Image, plate: Corners, random: Random) -> Image:
-    """Uneven light on a scene: slow gradients, hard shadows, headlights, brake lights, reflections on the plate."""
+def light(image: Image, plate: Corners, random: Random, *, hard: float = 0.7) -> Image:
+    """Uneven light on a scene: slow gradients, hard shadows, headlights, brake lights, reflections on the plate.
+
+    `hard`, 0 to 1, scales how often they come and how much of the text they take.
+    """
     if random.random() < 0.5:
         image = _gain(image, _gradient(image, random))
-    if random.random() < 0.25:
+    if random.random() < 0.1 + 0.2 * hard:
         image = _gain(image, _shadow(image, plate, random))
     if random.random() < 0.15:
         image = _red_light(image, plate, random)
-    if random.random() < 0.34:
-        image = _glare(image, plate, random)
+    if random.random() < 0.15 + 0.35 * hard:
+        image = _glare(image, plate, random, hard)
     return image
 
 
@@ -158,27 +161,35 @@ def _red_light(image: Image, plate: Corners, random: Random) -> Image:
     return cv2.merge(mixed)
 
 
-def _glare(image: Image, plate: Corners, random: Random) -> Image:
+def _glare(image: Image, plate: Corners, random: Random, hard: float) -> Image:
     """Reflections on the foil: streaks, arcs and blobs that whiten what is under them."""
     height, width = image.shape[:2]
     mask = np.zeros((height, width), np.uint8)
     plate_width, plate_height = _plate_size(plate)
     strength = random.randint(60, 255)
-    for _ in range(random.choice((1, 1, 2))):
+    for _ in range(random.choice((1, 1, 2) if hard < 0.6 else (1, 2, 3))):
         x, y = _plate_point(plate, random, 0.5)
         kind = random.random()
-        if kind < 0.4:
+        if kind < 0.3:
+            # A lamp behind the camera mirrored in the dents of the foil: short wipes that take the head, the waist or
+            # the foot off one or two characters and leave the rest of them dark.
+            axes = (
+                max(1, round(plate_width * random.uniform(0.03, 0.16))),
+                max(1, round(plate_height * random.uniform(0.03, 0.11))),
+            )
+            cv2.ellipse(mask, (round(x), round(y)), axes, random.gauss(0, 25), 0, 360, strength, -1, cv2.LINE_AA)
+        elif kind < 0.55:
             thick = max(1, round(plate_height * random.uniform(0.015, 0.12)))
             axes = (round(plate_width * random.uniform(0.15, 0.9)), round(plate_height * random.uniform(0.04, 0.7)))
             start = random.randint(0, 360)
             tilt = random.choice((random.gauss(0, 15), random.uniform(0, 180)))
             span = random.randint(60, 200)
             cv2.ellipse(mask, (round(x), round(y)), axes, tilt, start, start + span, strength, thick, cv2.LINE_AA)
-        elif kind < 0.75:
+        elif kind < 0.8:
             # Wide and low ones lie over a row and eat the middle of its characters.
             axes = (
                 max(1, round(plate_width * random.uniform(0.03, 0.45))),
-                max(1, round(plate_height * random.uniform(0.03, 0.2))),
+                max(1, round(plate_height * random.uniform(0.03, 0.08 + 0.12 * hard))),
             )
             tilt = random.choice((random.gauss(0, 12), random.uniform(0, 180)))
             cv2.ellipse(mask, (round(x), round(y)), axes, tilt, 0, 360, strength, -1, cv2.LINE_AA)
@@ -278,7 +289,7 @@ def _tone(random: Random, hard: float) -> NDArray[np.uint8]:
 def _coarser(image: Image, random: Random) -> Image:
     """Down and up again, as a scaled stream or a digital zoom does."""
     height, width = image.shape[:2]
-    factor = random.uniform(0.4, 0.85)
+    factor = max(random.uniform(0.4, 0.85), min(0.85, 40 / width))
     small = cv2.resize(
         image,
         (max(8, round(width * factor)), max(8, round(height * factor))),

@@ -351,8 +351,11 @@ def _colours(spec: PlateSpec, random: Random) -> tuple[Colour, Colour]:
     return (ground[0], ground[1], ground[2]), (ink[0], ink[1], ink[2])
 
 
-def draw_plate(spec: PlateSpec, random: Random, scale: float = 1.0) -> RenderedPlate:
-    """Draw `spec`; at `scale` 1 a row of characters gets ROW_HEIGHT_PX pixels of body height."""
+def draw_plate(spec: PlateSpec, random: Random, scale: float = 1.0, *, hard: float = 0.7) -> RenderedPlate:
+    """Draw `spec`; at `scale` 1 a row of characters gets ROW_HEIGHT_PX pixels of body height.
+
+    `hard`, 0 to 1, is how badly the years have treated it.
+    """
     height = max(24, round(ROW_HEIGHT_PX * spec.rows * scale))
     width = max(32, round(height * spec.ratio))
     margin = max(3, round(0.09 * height))
@@ -364,7 +367,7 @@ def draw_plate(spec: PlateSpec, random: Random, scale: float = 1.0) -> RenderedP
     _draw_signs(placed, font, ink, offset, random)
     ground, paint = _colours(spec, random)
     border = _draw_border(ink, offset, (width, height), random)
-    image = _paint(_worn(ink, random), ground, paint, random)
+    image = _paint(_worn(ink, random, hard), ground, paint, random, hard)
     image = _shaded(image, ink, border, random)
     _decorate(image, spec, placed, offset, (width, height), random)
     image, body = _framed(image, offset, (width, height), random)
@@ -401,25 +404,26 @@ def _draw_border(ink: Mask, offset: tuple[float, float], body: tuple[int, int], 
     return embossed
 
 
-def _worn(ink: Mask, random: Random) -> Mask:
+def _worn(ink: Mask, random: Random, hard: float) -> Mask:
     """The ink as years leave it: thicker or thinner, faded all over, rubbed off in places, scratched."""
     height, width = ink.shape
     size = random.random()
     worn = ink
-    if size < 0.25:
+    if size < 0.12 and height > 60:
         worn = cv2.dilate(worn, np.ones((3, 3), np.uint8))
-    elif size < 0.4:
+    elif size < 0.25:
         worn = cv2.erode(worn, np.ones((2, 2), np.uint8))
-    if random.random() < 0.4:
-        low = random.randint(10, 130) if random.random() < 0.5 else random.randint(10, 80)
+    if random.random() < 0.5 * hard:
+        low = random.randint(10, 130) if random.random() < 0.6 * hard else random.randint(10, 80)
         patch = cv2.LUT(noise(random, width, height), _ramp(low - 60, low + random.randint(5, 60)))
-        floor = random.randint(30, 200)
+        floor = random.randint(round(200 - 170 * hard), 220)
         patch = np.maximum(patch, np.uint8(floor))
         worn = cv2.multiply(worn, patch, scale=1 / 255)
     if random.random() < 0.4:
         # Faded, down to where only the relief is left to read.
-        worn = cv2.convertScaleAbs(worn, alpha=random.choice((random.uniform(0.7, 1.0), random.uniform(0.35, 0.8))))
-    if random.random() < 0.06:
+        least = 0.35 if random.random() < 0.5 * hard else 0.7
+        worn = cv2.convertScaleAbs(worn, alpha=random.uniform(least, 1.0))
+    if random.random() < 0.08 * hard:
         for _ in range(random.randint(1, 6)):
             start = (random.randint(0, width), random.randint(0, height))
             end = (start[0] + random.randint(-width // 2, width // 2), start[1] + random.randint(-height, height) // 2)
@@ -427,16 +431,16 @@ def _worn(ink: Mask, random: Random) -> Mask:
     return worn
 
 
-def _paint(ink: Mask, ground: Colour, paint: Colour, random: Random) -> Image:
+def _paint(ink: Mask, ground: Colour, paint: Colour, random: Random, hard: float) -> Image:
     """Colours from the ink's opacity, with the ground a little uneven and dirty."""
     height, width = ink.shape
     levels = np.arange(256, dtype=np.float32)[:, None] / 255
     table = np.array(ground, np.float32) * (1 - levels) + np.array(paint, np.float32) * levels
     image = cv2.LUT(cv2.merge((ink, ink, ink)), table.astype(np.uint8)[:, None, :])
-    if random.random() < 0.35:
+    if random.random() < 0.45 * hard:
         low = random.randint(110, 200)
         dirt = cv2.LUT(noise(random, width, height), _ramp(low, low + random.randint(20, 110)))
-        dirt = cv2.convertScaleAbs(dirt, alpha=random.uniform(0.15, 0.85))
+        dirt = cv2.convertScaleAbs(dirt, alpha=random.uniform(0.1, 0.15 + 0.7 * hard))
         shade = random.randint(20, 130)
         image = blend(image, (max(0, shade - 30), max(0, shade - 12), shade), dirt)
     return image
