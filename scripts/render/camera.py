@@ -223,8 +223,12 @@ def shoot(image: Image, random: Random, *, hard: float = 1.0) -> Image:
 
     `hard` scales how much of it; the picture keeps its size.
     """
+    if random.random() < 0.14 * hard:
+        image = _bloomed(image, random, hard)
     if random.random() < 0.55 * hard:
         image = _blurred(image, random, hard)
+    if random.random() < 0.05 * hard:
+        image = _combed(image, random)
     image = cv2.LUT(image, _tone(random, hard))
     if random.random() < 0.12:
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -246,6 +250,21 @@ def is_grey(image: Image) -> bool:
     """Whether a picture carries no colour: an infrared night, a black-and-white camera."""
     probe = image[:: max(1, image.shape[0] // 12), :: max(1, image.shape[1] // 12)].astype(np.int16)
     return int(np.ptp(probe, axis=2).max()) < 12
+
+
+def _bloomed(image: Image, random: Random, hard: float) -> Image:
+    """Foil in a headlamp at night: the bright ground runs over and eats into the ink."""
+    sigma = max(0.6, image.shape[1] / 160) * random.uniform(0.6, 1.0 + hard)
+    spilt = cv2.convertScaleAbs(cv2.GaussianBlur(image, (0, 0), sigma), alpha=random.uniform(1.0, 1.15 + 0.45 * hard))
+    return cv2.max(cv2.convertScaleAbs(image, alpha=random.uniform(1.0, 1.6)), spilt)
+
+
+def _combed(image: Image, random: Random) -> Image:
+    """Two fields of an interlaced picture, the vehicle moved between them."""
+    shift = random.choice((-1, 1)) * max(1, round(image.shape[1] * random.uniform(0.004, 0.02)))
+    combed = image.copy()
+    combed[1::2] = np.roll(image[1::2], shift, axis=1)
+    return combed
 
 
 def _blurred(image: Image, random: Random, hard: float) -> Image:

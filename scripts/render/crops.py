@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -69,6 +69,8 @@ def _plate_crop(random: Random, backgrounds: list[Image], *, spoil: bool) -> Cro
     plate = draw_plate(spec, random, scale, hard=hard)
     if spoil and width > 20:
         plate = _spoiled(plate, random)
+    if random.random() < 0.15:
+        plate = bent(plate, random)
     corners = pose(random, spec.ratio, width, hard=random.uniform(0.3, 1.0))
     image, homography, corners = place(plate, corners, random, backgrounds)
     image = shoot(light(image, corners, random, hard=hard), random, hard=hard)
@@ -77,6 +79,25 @@ def _plate_crop(random: Random, backgrounds: list[Image], *, spoil: bool) -> Cro
     centres = plate.char_boxes[:, :2] + plate.char_boxes[:, 2:] / 2
     centres = project(centres.astype(np.float32), to_crop @ homography) / np.float32([CROP_WIDTH, CROP_HEIGHT])
     return _labelled(crop, plate, centres, readable=not spoil)
+
+
+def bent(plate: RenderedPlate, random: Random) -> RenderedPlate:
+    """The plate bowed around an upright axis, as bumpers and hands bend it: its middle rises or sinks."""
+    height, width = plate.image.shape[:2]
+    rise = random.uniform(-0.07, 0.07) * height * min(2.0, width / height) / 2
+    apex = random.uniform(0.3, 0.7)
+
+    def shift(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.float32(rise) * (1 - ((x / width - apex) / 0.5) ** 2)
+
+    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    rows -= shift(columns)
+    image = cv2.remap(plate.image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    body = cv2.remap(plate.body, columns, rows, cv2.INTER_LINEAR)
+    corners, boxes = plate.corners.copy(), plate.char_boxes.copy()
+    corners[:, 1] += shift(corners[:, 0])
+    boxes[:, 1] += shift(boxes[:, 0] + boxes[:, 2] / 2)
+    return replace(plate, image=image, body=body, corners=corners, char_boxes=boxes)
 
 
 def _width(random: Random, rows: int) -> float:
@@ -203,6 +224,4 @@ def _spoiled(plate: RenderedPlate, random: Random) -> RenderedPlate:
     else:
         length = max(9, round(width * random.uniform(0.16, 0.35)))
         image = cv2.blur(image, (length, max(1, length // random.randint(1, 6))))
-    return RenderedPlate(
-        image, plate.text, plate.rows, plate.colour, plate.kind, plate.corners, plate.char_boxes, plate.body
-    )
+    return replace(plate, image=image)

@@ -79,7 +79,7 @@ def random_spec(random: Random) -> PlateSpec:
     text = "".join(_drawn(part, random) for part in plate_format.parts)
     choices = [rows for rows in (ONE_ROW, TWO_ROWS) if plate_format.holds_for(rows)]
     rows = random.choices(choices, weights=[3, 2][: len(choices)])[0] if len(choices) > 1 else choices[0]
-    colour = random.choices(plate_format.colours, weights=[8, 3, 2][: len(plate_format.colours)])[0]
+    colour = random.choices(plate_format.colours, weights=[_COLOUR_WEIGHTS[each] for each in plate_format.colours])[0]
     lines = _lines(plate_format, text, rows, random)
     red = plate_format.kind == "foreign" and ("NG" in text or "QT" in text)
     return PlateSpec(text, lines, plate_format.kind, colour, _ratio(plate_format, rows, random), red_letters=red)
@@ -93,6 +93,13 @@ def _drawn(part: Part, random: Random) -> str:
 
 
 _MISTAKEN: Final = "MNHGD"
+_COLOUR_WEIGHTS: Final = {
+    PlateColour.WHITE: 8.0,
+    PlateColour.YELLOW: 3.0,
+    PlateColour.BLUE: 1.3,
+    PlateColour.RED: 3.0,
+    PlateColour.OTHER: 1.0,
+}
 _WEIGHTS: Final = tuple(each.weight for each in FORMATS)
 
 
