@@ -26,6 +26,7 @@ from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.tracker import PassageTracker
+from lpr.vision.photograph import PhotographReader
 from lpr.vision.plate_reader import PlateReader
 
 PICTURES_AT_ONCE = 3
@@ -158,7 +159,7 @@ async def _read_picture(file: MediaFile, reader: PlateReader, options: ReadOptio
         return Failure(file.name, error)
     finally:
         progress(file)
-    reads = await reader.read(Frame(file.name, 0, image, _START))
+    reads = await PhotographReader(reader).read(image)
     return Reading(file, image, _plates(reads, options))
 
 

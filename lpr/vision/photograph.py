@@ -1,0 +1,104 @@
+"""Plates in a single picture, which may show them at any size: several looks, one answer for each plate.
+
+A camera at a gate is mounted for the size at which plates pass it, and has a next frame. A photograph has neither: its
+plates may be forty pixels in four thousand, or fill it from edge to edge. So it is looked at as a whole, in overlapping
+tiles where it is larger than what the network takes in, and, where nothing could be read for sure, from further away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from lpr.domain.frame import Image
+from lpr.domain.geometry import Box
+from lpr.domain.plate import PlateRead
+from lpr.vision.base import Detection
+from lpr.vision.plate_reader import PlateReader, moved
+from lpr.vision.preprocess import PADDING_GREY
+
+TILE_PX: Final = 800
+"""About the width and height of a tile; a smaller picture is one."""
+MAX_TILES_ACROSS: Final = 4
+OVERLAP: Final = 0.2
+"""Part of a tile that the next one shows, too: a plate narrower than that is whole in one of them."""
+
+SURE: Final = 0.8
+"""Where a plate was read with this confidence, nobody steps back from the picture."""
+STEP_BACK: Final = 0.35
+"""Grey put around the picture, in parts of its sides."""
+
+SAME_PLATE: Final = 0.3
+"""Reads whose boxes overlap more are of one plate."""
+EDGE_PX: Final = 3.0
+"""A plate that comes so near to a tile's inner edge is likely cut by it: the next tile has it whole."""
+
+
+class PhotographReader:
+    """Reads photographs with the networks of a `PlateReader`."""
+
+    def __init__(self, reader: PlateReader) -> None:
+        self._reader = reader
+
+    async def read(self, image: Image) -> tuple[PlateRead, ...]:
+        """The plates of `image` (uint8 H x W x 3, BGR), the surest text first; none overlaps another by much.
+
+        Raises `VisionError`.
+        """
+        found = list(await self._reader.detector.detect(image))
+        for tile in tiles(image.shape[1], image.shape[0]):
+            found += await self._in_tile(image, tile)
+        reads = best_of_each(await self._reader.read_detections(image, found))
+        if any(read.plate.confidence >= SURE for read in reads):
+            return reads
+        return best_of_each((*reads, *await self._reader.read_detections(image, await self._from_afar(image))))
+
+    async def _in_tile(self, image: Image, tile: Box) -> list[Detection]:
+        part = image[int(tile.y) : int(tile.bottom), int(tile.x) : int(tile.right)]
+        found = [moved(each, tile.x, tile.y) for each in await self._reader.detector.detect(part)]
+        whole = Box(0, 0, image.shape[1], image.shape[0])
+        return [each for each in found if not cut_by(tile, whole, each.box)]
+
+    async def _from_afar(self, image: Image) -> list[Detection]:
+        height, width = image.shape[:2]
+        x, y = math.ceil(STEP_BACK * width), math.ceil(STEP_BACK * height)
+        wide = np.pad(image, ((y, y), (x, x), (0, 0)), constant_values=PADDING_GREY)
+        return [moved(each, -x, -y) for each in await self._reader.detector.detect(wide)]
+
+
+def tiles(width: int, height: int) -> list[Box]:
+    """Overlapping parts of a picture of `width` x `height` pixels, row by row; none where the whole is small enough."""
+    across, down = (min(MAX_TILES_ACROSS, max(1, round(side / TILE_PX))) for side in (width, height))
+    if across * down == 1:
+        return []
+    columns, rows = _spans(width, across), _spans(height, down)
+    return [Box(left, top, right - left, bottom - top) for top, bottom in rows for left, right in columns]
+
+
+def _spans(side: int, count: int) -> list[tuple[int, int]]:
+    """`count` equal parts of 0..`side`, neighbours overlapping."""
+    length = side / (count - (count - 1) * OVERLAP)
+    step = length * (1 - OVERLAP)
+    return [(round(index * step), min(side, round(index * step + length))) for index in range(count)]
+
+
+def cut_by(tile: Box, whole: Box, box: Box) -> bool:
+    """Whether `box` touches an edge of `tile` that is no edge of the `whole` picture."""
+    return (
+        (box.x < tile.x + EDGE_PX and tile.x > whole.x)
+        or (box.y < tile.y + EDGE_PX and tile.y > whole.y)
+        or (box.right > tile.right - EDGE_PX and tile.right < whole.right)
+        or (box.bottom > tile.bottom - EDGE_PX and tile.bottom < whole.bottom)
+    )
+
+
+def best_of_each(reads: Sequence[PlateRead]) -> tuple[PlateRead, ...]:
+    """One read of each plate, the one with the surest text, surest first."""
+    kept: list[PlateRead] = []
+    for read in sorted(reads, key=lambda each: -each.plate.confidence):
+        if all(read.box.iou(other.box) < SAME_PLATE for other in kept):
+            kept.append(read)
+    return tuple(kept)

@@ -1,0 +1,122 @@
+"""Photographs: plates of any size are found, and each is told once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+
+from lpr.domain.frame import Image
+from lpr.domain.geometry import Box, Quad
+from lpr.domain.plate import PlateColour
+from lpr.plates.alphabet import BLANK, CLASSES, INDEX, SLOTS
+from lpr.vision.base import Detection, Recognition
+from lpr.vision.photograph import PhotographReader, cut_by, tiles
+from lpr.vision.plate_reader import PlateReader
+
+WHITE = 255
+
+
+@dataclass
+class WhiteDetector:
+    """Finds white rectangles that are neither too small nor too large for it, in parts of the picture's width."""
+
+    least: float = 0.04
+    most: float = 0.7
+    shown: list[tuple[int, int]] = field(default_factory=list)
+
+    async def detect(self, image: Image) -> tuple[Detection, ...]:
+        self.shown.append((image.shape[1], image.shape[0]))
+        _, _, stats, _ = cv2.connectedComponentsWithStats((image[:, :, 0] == WHITE).astype(np.uint8))
+        boxes = [Box(*(float(side) for side in row[:4])) for row in stats[1:]]
+        seen = [box for box in boxes if self.least <= box.width / image.shape[1] <= self.most]
+        return tuple(Detection(box, Quad.of_box(box), 0.9) for box in seen)
+
+
+@dataclass
+class BlueNumberRecognizer:
+    """Reads what the blue of a plate's middle stands for, as surely as its green says."""
+
+    crop_size: tuple[int, int] = (160, 64)
+    crop_margin: float = 0.06
+
+    async def read(self, crops: Sequence[Image]) -> tuple[Recognition, ...]:
+        answers = []
+        for crop in crops:
+            sure = float(crop[32, 80, 1]) / 255
+            text = f"29A{int(crop[32, 80, 2]):05d}"
+            probabilities = np.full((SLOTS, CLASSES), 1e-6, np.float32)
+            for slot in range(SLOTS):
+                probabilities[slot, INDEX[text[slot]] if slot < len(text) else BLANK] = 1.0
+            probabilities[7] = (1 - sure) / (CLASSES - 1)
+            probabilities[7, INDEX[text[7]]] = sure
+            answers.append(Recognition(probabilities, 0.0, dict.fromkeys(PlateColour, 0.2), 0.9))
+        return tuple(answers)
+
+
+def picture(width: int, height: int, *plates: tuple[Box, int, float]) -> Image:
+    """A black picture with white plates: where each stands, its number below 256 and how surely it can be read."""
+    image = np.zeros((height, width, 3), np.uint8)
+    for box, number, sure in plates:
+        part = image[int(box.y) : int(box.bottom), int(box.x) : int(box.right)]
+        part[:] = (WHITE, round(255 * sure), number)
+    return image
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+async def texts(detector: WhiteDetector, image: Image, workers: ThreadPoolExecutor) -> list[str]:
+    reader = PhotographReader(PlateReader(detector, BlueNumberRecognizer(), workers))
+    return [read.plate.text for read in await reader.read(image)]
+
+
+async def test_a_plate_too_small_for_one_look_is_found_in_a_tile(workers: ThreadPoolExecutor) -> None:
+    image = picture(3200, 2400, (Box(2900, 2200, 60, 20), 7, 0.99))
+    assert await texts(WhiteDetector(), image, workers) == ["29A00007"]
+
+
+async def test_a_plate_that_is_seen_in_several_tiles_is_told_once_and_whole(workers: ThreadPoolExecutor) -> None:
+    # Across the border of the first two tiles of a row, and large enough for the look at the whole, too.
+    image = picture(1600, 800, (Box(700, 300, 160, 50), 9, 0.99), (Box(100, 100, 150, 50), 8, 0.9))
+    assert await texts(WhiteDetector(), image, workers) == ["29A00009", "29A00008"]
+
+
+async def test_a_plate_that_fills_the_picture_is_found_from_further_away(workers: ThreadPoolExecutor) -> None:
+    image = picture(500, 200, (Box(5, 5, 490, 190), 5, 0.99))
+    detector = WhiteDetector()
+    assert await texts(detector, image, workers) == ["29A00005"]
+    assert detector.shown == [(500, 200), (850, 340)]
+
+
+async def test_where_a_plate_was_read_for_sure_nobody_steps_back(workers: ThreadPoolExecutor) -> None:
+    detector = WhiteDetector()
+    await texts(detector, picture(500, 200, (Box(100, 50, 150, 60), 5, 0.99)), workers)
+    assert detector.shown == [(500, 200)]
+
+
+async def test_nothing_is_a_result(workers: ThreadPoolExecutor) -> None:
+    assert await texts(WhiteDetector(), picture(1700, 900), workers) == []
+
+
+def test_tiles_cover_a_picture_and_overlap_and_a_small_picture_has_none() -> None:
+    assert tiles(1100, 700) == []
+    for width, height in ((1600, 900), (4000, 3000), (12_000, 500)):
+        covered = np.zeros((height, width), np.uint8)
+        for tile in tiles(width, height):
+            covered[int(tile.y) : int(tile.bottom), int(tile.x) : int(tile.right)] += 1
+        assert covered.min() == 1
+        assert covered.max() > 1
+
+
+def test_only_an_edge_inside_the_picture_cuts_a_plate() -> None:
+    whole, tile = Box(0, 0, 1000, 500), Box(0, 0, 600, 500)
+    assert cut_by(tile, whole, Box(500, 200, 99, 30))
+    assert not cut_by(tile, whole, Box(0, 0, 99, 30))
