@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -75,6 +75,19 @@ class _Sent:
     age_ms: float
 
 
+@dataclass(slots=True)
+class _Counts:
+    """What of `LinkState` moves with every event, and of which nobody is told; the rest moves with the connection."""
+
+    sent: int = 0
+    acked: int = 0
+    duplicates: int = 0
+    put_off: int = 0
+    rejected: int = 0
+    rtt_ms: float | None = None
+    last_ack_at: datetime | None = None
+
+
 class Relay:
     """One back-end's link. `run` is a task of the agent; it ends after `stop`, or with what a programming error raised.
 
@@ -130,22 +143,17 @@ class Relay:
             phase=LinkPhase.STOPPED,
             url=settings.url,
             connected_since=None,
-            last_ack_at=None,
             next_attempt_at=None,
-            rtt_ms=None,
             connections=0,
             failed_attempts=0,
             last_error=None,
             remedy=None,
             clock_offset_ms=None,
             in_flight=0,
-            sent=0,
-            acked=0,
-            duplicates=0,
-            put_off=0,
-            rejected=0,
             unanswered=0,
+            **asdict(_Counts()),
         )
+        self._counts = _Counts()
         outbox.on_recorded(self._recorded)
 
     # For the agent
@@ -162,6 +170,7 @@ class Relay:
             in_flight=self._delivery.in_flight,
             unanswered=self._delivery.unanswered,
             clock_offset_ms=self._clock_offset_ms(),
+            **asdict(self._counts),
         )
 
     def server_now(self) -> datetime:
@@ -461,7 +470,7 @@ class Relay:
             self._wake.set()  # a place in the window is free
             self._on_lost(error.message)
             return
-        self._count(sent=self._state.sent + 1)
+        self._counts.sent += 1
 
     def _answered(self, emission: int, event_id: str, args: Sequence[object]) -> None:
         """An answer came, perhaps from a connection that has been given up."""
@@ -473,25 +482,29 @@ class Relay:
         self._wake.set()
 
     def _account(self, flight: Flight, sent: _Sent, ack: wire.Ack, args: Sequence[object]) -> None:
-        rtt_ms = (self._now() - sent.sent_at_s) * 1000.0
+        now, counts = self._clock.now(), self._counts
+        rtt_ms = (now.monotonic_s - sent.sent_at_s) * 1000.0
         self._learn_server_time(args, sent)
+        if not isinstance(ack, wire.Unreadable):
+            counts.rtt_ms = rtt_ms
         match ack:
             case wire.Stored() | wire.Duplicate():
                 duplicate = isinstance(ack, wire.Duplicate)
-                self._count(acked=self._state.acked + 1, duplicates=self._state.duplicates + duplicate, rtt_ms=rtt_ms)
+                counts.acked, counts.last_ack_at = counts.acked + 1, now.wall
+                counts.duplicates += duplicate
                 self._measure(m.Delivery.DUPLICATE if duplicate else m.Delivery.ACKED, rtt_ms)
                 if self._on_delivered is not None:
                     done = Delivered(sent.ticket, duplicate, sent.replayed, rtt_ms, sent.age_ms + rtt_ms)
                     self._on_delivered(done)
             case wire.Rejected(code, reason):
-                self._count(rejected=self._state.rejected + 1, rtt_ms=rtt_ms)
+                counts.rejected, counts.last_ack_at = counts.rejected + 1, now.wall
                 self._measure(m.Delivery.REJECTED, rtt_ms)
                 log.warning("the back-end rejected an event", event_id=sent.ticket.event_id, code=code, reason=reason)
             case wire.Unreadable(reason):
-                self._count(put_off=self._state.put_off + 1)
+                counts.put_off += 1
                 log.warning("an answer cannot be read", event_id=sent.ticket.event_id, reason=reason)
             case wire.Retry() | wire.SoftFailure():
-                self._count(put_off=self._state.put_off + 1, rtt_ms=rtt_ms)
+                counts.put_off += 1
                 self._measure(m.Delivery.RETRIED, rtt_ms)
                 log.info("the back-end put an event off", event_id=sent.ticket.event_id, reason=ack.message)
 
@@ -620,12 +633,6 @@ class Relay:
         before, self._state = self._state, replace(self._state, **changes)
         if self._on_change is not None and self._state != before:
             self._on_change(self.state())
-
-    def _count(self, **changes: Any) -> None:
-        """Like `_change` for figures that move with every event: nobody is told."""
-        if "acked" in changes or "rejected" in changes:
-            changes["last_ack_at"] = self._clock.now().wall
-        self._state = replace(self._state, **changes)
 
 
 _LOST_HINT = "nothing is lost: events wait on disk; look at the back-end's log, and at the network between"

@@ -31,6 +31,7 @@ from engineio import base_client as engineio_clients
 from lpr.domain.errors import LinkError, LinkRefusedError
 from lpr.link.base import LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
 from lpr.link.explain import explain, refusal
+from lpr.link.packets import Packet
 
 if TYPE_CHECKING:
     from aiohttp import WSMessage
@@ -176,6 +177,7 @@ class SocketIoTransport:
             handle_sigint=False,
             http_session=session,
             request_timeout=self._deadlines.disconnect_s,
+            serializer=Packet,
             websocket_extra_options={"autoping": False, "max_msg_size": 0},
         )
         namespace = self._settings.namespace

@@ -24,7 +24,14 @@ def entry(original: Jpeg | None, *, note: str = "") -> Entry:
     event = detection(original=original)
     body = wire.event_body(event, event_id="e-1", agent_id="a", boot_id="b", sequence=1)
     body["data"]["gateName"] = f"Cổng chính{note}"
-    return Entry(ticket=ticket("e-1"), body=body, plate_image=event.plate_image, original_image=event.original_image)
+    pictures = [image for image in (event.plate_image, event.original_image) if image is not None]
+    size = len(wire.to_json(body).encode()) + sum(len(image.data) for image in pictures)
+    return Entry(
+        ticket=ticket("e-1", size=size),
+        body=body,
+        plate_image=event.plate_image,
+        original_image=event.original_image,
+    )
 
 
 DELIVERY = wire.Delivery(attempt=1, replayed=False, sent_at=instant().wall, age_ms=14.0)
