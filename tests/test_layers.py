@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent / "lpr"
 
 # The picture of the README. A row imports the rows above it, and never a neighbour on its own row.
 HOUSE: tuple[frozenset[str], ...] = (
-    frozenset({"domain"}),
+    frozenset({"domain", "durable"}),
     frozenset({"plates", "wire", "config", "metrics", "imaging", "drawing", "logging"}),
     frozenset({"capture", "vision", "tracking", "outbox", "web", "backend"}),
     frozenset({"link"}),

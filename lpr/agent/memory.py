@@ -7,13 +7,13 @@ starts without it, and the worst is one vehicle reported a second time.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from lpr.domain.clock import Instant
+from lpr.durable import replace_file
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.standing import StandingMemory
@@ -56,10 +56,8 @@ class TrackingMemory:
             "gates": {gate_id: guard.state() for gate_id, guard in self._guards.items()},
             "cameras": {camera_id: memory.state() for camera_id, memory in self._standing.items()},
         }
-        beside = self._path.with_suffix(".new")
         try:
-            beside.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-            os.replace(beside, self._path)
+            replace_file(self._path, json.dumps(state, ensure_ascii=False))
         except OSError as error:
             log.warning("tracking memory not saved", path=str(self._path), error=error.strerror)
 

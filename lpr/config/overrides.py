@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +23,7 @@ from lpr.config.model import AgentConfig, CameraConfig, WeatherConfig
 from lpr.config.problems import config_error, problems_of
 from lpr.config.schema import nearest
 from lpr.domain.errors import ConfigError
+from lpr.durable import replace_file
 
 Changes: TypeAlias = Mapping[str, Any]
 """A partial configuration in snake_case; cameras go by their ids: `{"cameras": {"CAM_001": {"fps": 5}}}`."""
@@ -142,7 +142,7 @@ class RuntimeOverrides:
         text = json.dumps(merge_changes(kept, changes), ensure_ascii=False, indent=2, allow_nan=False)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _write_durably(self.path, text + "\n")
+            replace_file(self.path, text + "\n")
         except OSError as error:
             raise ConfigError(
                 f"the change cannot be kept: {self.path} cannot be written: {error.strerror}",
@@ -238,18 +238,3 @@ def _one_by_one(changes: Changes) -> Iterator[dict[str, Any]]:
                 yield {section: {key: value}}
         else:
             yield {section: inner}
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Write beside, sync, rename, sync the folder: after a power cut the old or the new file is there, whole."""
-    beside = path.with_name(f"{path.name}.new")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

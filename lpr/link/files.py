@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lpr.domain.errors import LinkError
+from lpr.durable import replace_file
 
 SEEN_COMMANDS = 256
 """Command ids that are remembered; a back-end repeats a command within minutes, not after hundreds of others."""
@@ -26,7 +28,7 @@ class EpochFile:
         number that grows, not one without gaps.
         """
         epoch = max(self._read(), 0) + 1
-        replace_file(self._path, json.dumps({"epoch": epoch}))
+        _keep(self._path, {"epoch": epoch})
         return epoch
 
     def _read(self) -> int:
@@ -62,7 +64,7 @@ class SeenCommands:
         while len(self._seen) > self._limit:
             self._seen.popitem(last=False)
         if self._path is not None:
-            replace_file(self._path, json.dumps({"commandIds": list(self._seen)}, ensure_ascii=False))
+            _keep(self._path, {"commandIds": list(self._seen)})
 
     def _read(self) -> list[str]:
         """What is on disk; nothing where the file is absent or damaged: the worst is a command done twice."""
@@ -79,15 +81,9 @@ class SeenCommands:
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
-def replace_file(path: Path, text: str) -> None:
-    """Write `text` so that after a power cut either the old or the new content is there, whole. Raises `LinkError`."""
-    beside = path.with_name(path.name + ".new")
+def _keep(path: Path, value: Mapping[str, Any]) -> None:
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        replace_file(path, json.dumps(value, ensure_ascii=False))
     except OSError as error:
         raise _unusable(path, error) from error
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lpr.domain.errors import OutboxError, OutboxFullError, OutboxLockedError
+from lpr.durable import sync_directory
 
 DATABASE = "outbox.db"
 LOCK = "outbox.lock"
@@ -79,7 +80,10 @@ def make_data_dir(data_dir: Path) -> None:
     """Make sure that the directory is there and can be written. Raises `OutboxError`."""
     try:
         # Plates and pictures of people's vehicles: not for every user of the machine.
+        new = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
         data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for folder in new:
+            sync_directory(folder.parent)  # or a power cut takes its name, and with it all that is inside
         probe = data_dir / f".write-test-{os.getpid()}"
         probe.touch()
         probe.unlink()
@@ -193,12 +197,3 @@ class SideRecord:
 
 def _checksum(text: bytes) -> bytes:
     return f"{zlib.crc32(text):08x}".encode()
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames in it durable. Raises `OSError`."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -20,8 +20,9 @@ import structlog
 from lpr.domain.clock import Instant
 from lpr.domain.errors import LprError, OutboxError
 from lpr.domain.events import ErrorRaised
+from lpr.durable import sync_directory
 from lpr.outbox.base import Ticket
-from lpr.outbox.files import DATABASE, SideContents, is_damage, sync_directory, translate
+from lpr.outbox.files import DATABASE, SideContents, is_damage, translate
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.queue import Queue
 from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary

@@ -30,6 +30,7 @@ from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.commands import EventRange
 from lpr.domain.errors import LprError, OutboxError
 from lpr.domain.events import ErrorRaised, ProcessingStatus, QueueStatus, StoredEvent
+from lpr.durable import sync_directory
 from lpr.outbox.base import DeadLetter, Entry, Ticket
 from lpr.outbox.files import (
     DATABASE,
@@ -40,7 +41,6 @@ from lpr.outbox.files import (
     is_full,
     machine_boot,
     make_data_dir,
-    sync_directory,
     translate,
 )
 from lpr.outbox.fresh import Fresh
