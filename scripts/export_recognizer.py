@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from lpr.plates.alphabet import ALPHABET, BLANK, SLOTS
 from scripts.recognizer_net import CELLS_HIGH, CELLS_WIDE, NetSettings, RecognizerNet
 from scripts.render.crops import COLOURS, CROP_HEIGHT, CROP_MARGIN, CROP_WIDTH
-from scripts.train_recognizer import Batch, load_backgrounds, render_batch
+from scripts.render.samples import Batch, load_backgrounds, render_batch
 
 OUTPUTS: Final = ("characters", "rows", "colour", "readable", "places")
 CALIBRATION, CONTROL = 600, 1500

@@ -3,17 +3,19 @@
     python -m scripts.train_detector DATA --out RUN --minutes 75            # starts, or goes on where RUN stopped
 
 DATA holds `train/`; nothing else of it is read. RUN keeps `last.pt` (network, its running mean, optimiser, settings,
-minutes spent) and `log.jsonl`. The learning rate follows the minutes spent, so an interrupted run ends as planned.
+minutes spent), `best.pt` (the running mean that did best on rendered validation scenes) and `log.jsonl`. The learning
+rate follows the minutes spent, so an interrupted run ends as planned.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import signal
+import sys
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scripts.render.scene import Material, Scene, load_material, plate_pool, render_scene
+from scripts.training.compute import Compute, choose
+from scripts.training.files import append_line, forget_after, load_checkpoint, save_checkpoint
+from scripts.training.provenance import commit
+from scripts.training.watch import Lines, Watch
 
 STRIDE = 8  # pixels of the input a cell of the output stands for
 OUTPUTS = 1 + 4 + 8  # confidence; distances to left, top, right, bottom; corners within the box
@@ -34,6 +40,7 @@ class Settings:
     """What made the weights; kept in the checkpoint and in the card."""
 
     minutes: float = 75.0
+    steps: int = 0  # where not 0, the run ends after so many at the latest
     batch: int = 16
     sizes: tuple[tuple[int, int], ...] = ((256, 256), (256, 256), (224, 224), (320, 224), (288, 288))
     last_sizes: tuple[tuple[int, int], ...] = ((320, 320), (320, 320), (384, 256), (256, 256))
@@ -44,6 +51,7 @@ class Settings:
     plates: int = 4000  # rendered ahead and drawn from
     seed: int = 1
     validation_scenes: int = 256
+    save_every_s: float = 300.0  # and validate
 
 
 # --- network -------------------------------------------------------------------------------------------------------
@@ -149,6 +157,10 @@ class Batch:
     exact: Tensor
     complete: Tensor
 
+    def to(self, device: str) -> Batch:
+        """The same on a device."""
+        return Batch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+
 
 def cells_of(scene: Scene, rows: int, columns: int) -> np.ndarray:
     """Which plate each cell answers for: those around a plate's middle do, those next to them are left alone."""
@@ -195,8 +207,11 @@ def overlap_of(found: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     return iou, iou - (hull - union) / hull.clamp(min=1e-3)
 
 
-def loss_of(raw: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-    """Confidence learns how well the cell's box fits (quality focal loss); boxes and corners where a plate is."""
+def loss_of(raw: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Confidence learns how well the cell's box fits (quality focal loss); boxes and corners where a plate is.
+
+    The sum, and its parts for the log. Asks the device for no number, so that a GPU need not wait for the CPU.
+    """
     raw = raw.float()
     boxes, corners = decode(raw)
     image, row, column = torch.nonzero(batch.owner >= 0, as_tuple=True)
@@ -207,8 +222,9 @@ def loss_of(raw: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     iou, general = overlap_of(found, wanted)
     # Every plate weighs the same, however many cells answer for it.
     key = image * batch.quads.shape[1] + plate
-    share = 1 / torch.bincount(key)[key].float() if len(key) else iou
-    plates = max(1.0, float(share.sum()))
+    cells = torch.zeros(batch.quads.shape[0] * batch.quads.shape[1], device=raw.device)
+    share = 1 / cells.index_add(0, key, torch.ones_like(iou))[key]
+    plates = share.sum().clamp(min=1)
 
     target = torch.zeros_like(raw[:, 0])
     target[image, row, column] = iou.detach().clamp(min=0.1)
@@ -231,8 +247,7 @@ def loss_of(raw: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
     corner = (F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=0.02).mean(1) * known).sum()
     corner = corner / known.sum().clamp(min=1)
     total = confidence + 1.5 * box + 8 * corner
-    return total, {name: float(part.detach()) for name, part in zip(
-        ("confidence", "box", "corner", "loss"), (confidence, box, corner, total), strict=True)}  # fmt: skip
+    return total, {"confidence": confidence.detach(), "box": box.detach(), "corner": corner.detach()}
 
 
 # --- data ----------------------------------------------------------------------------------------------------------
@@ -244,37 +259,41 @@ def held_out(name: str) -> bool:
 
 
 class Scenes(torch.utils.data.IterableDataset[Batch]):
-    """Batches without end. The worker renders; the loop only learns."""
+    """Batches without end. The workers render, each its own scenes; the loop only learns."""
 
     def __init__(self, material: Material, settings: Settings, sizes: tuple[tuple[int, int], ...], seed: int) -> None:
         self.material, self.settings, self.sizes, self.seed = material, settings, sizes, seed
 
     def __iter__(self) -> Iterator[Batch]:
         cv2.setNumThreads(1)
-        rng = np.random.default_rng(self.seed)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the loop's to answer
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng((self.seed, worker.id if worker is not None else 0))
         while True:
             size = self.sizes[rng.integers(0, len(self.sizes))]
             yield collate([render_scene(rng, self.material, size) for _ in range(self.settings.batch)])
 
 
-def batches(material: Material, settings: Settings, sizes: tuple[tuple[int, int], ...], seed: int) -> Iterator[Batch]:
-    """Batches from one worker process."""
+def batches(
+    material: Material, settings: Settings, sizes: tuple[tuple[int, int], ...], seed: int, workers: int
+) -> Iterator[Batch]:
+    """Batches from worker processes."""
     scenes = Scenes(material, settings, sizes, seed)
-    return iter(torch.utils.data.DataLoader(scenes, batch_size=None, num_workers=1, prefetch_factor=8))
+    return iter(torch.utils.data.DataLoader(scenes, batch_size=None, num_workers=workers, prefetch_factor=8))
 
 
 # --- validation ----------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def validate(network: nn.Module, scenes: list[Batch]) -> dict[str, float]:
+def validate(network: nn.Module, scenes: list[Batch], device: str = "cpu") -> dict[str, float]:
     """Found (the surest cell at a plate overlaps it by half), false (a sure cell far from any), corner error (in parts
-    of the plate's size)."""
+    of the plate's size); pointed: of the pictures with plates, those whose surest cell lies at one."""
     network.eval()
-    found = plates = false = pictures = 0
+    found = plates = false = pictures = pointed = with_plates = 0
     corner_errors: list[float] = []
     for batch in scenes:
-        raw = network(batch.images.permute(0, 3, 1, 2).float() / 255)
+        raw = network(batch.images.to(device).permute(0, 3, 1, 2).float() / 255).float().cpu()
         boxes, corners = decode(raw)
         sure = raw[:, 0].sigmoid() * (batch.owner != -2)
         for i in range(len(raw)):
@@ -303,9 +322,16 @@ def validate(network: nn.Module, scenes: list[Batch]) -> dict[str, float]:
                     size = (wanted[0, 2:] - wanted[0, :2]).repeat(4)
                     corner_errors.append(float(((corners[i, :, r, c] - quad.flatten()) / size).abs().mean()))
             false += int((sure[i] * far).max() >= 0.4)
+            if bool((batch.owner[i] >= 0).any()):
+                with_plates += 1
+                pointed += int(batch.owner[i].flatten()[sure[i].argmax()] >= 0)
     network.train()
-    return {"found": found / max(1, plates), "false_per_picture": false / max(1, pictures),
-            "corner_error": float(np.mean(corner_errors)) if corner_errors else 1.0}  # fmt: skip
+    return {
+        "found": found / max(1, plates),
+        "false_per_picture": false / max(1, pictures),
+        "corner_error": float(np.mean(corner_errors)) if corner_errors else 1.0,
+        "pointed": pointed / max(1, with_plates),
+    }
 
 
 # --- loop ----------------------------------------------------------------------------------------------------------
@@ -318,56 +344,140 @@ def rate_at(part: float, settings: Settings) -> float:
     )
 
 
-def train(data: Path, out: Path, settings: Settings, save_every_s: float = 300.0) -> None:
-    """Learn until `settings.minutes` are spent; go on from `out`/last.pt where there is one."""
-    torch.manual_seed(settings.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    network = Detector().to(memory_format=torch.channels_last)
-    steady = torch.optim.swa_utils.AveragedModel(network, use_buffers=True)
-    optimiser = torch.optim.AdamW(network.parameters(), settings.rate, weight_decay=settings.weight_decay)
-    spent_s, step = 0.0, 0
-    if (out / "last.pt").exists():
-        kept = torch.load(out / "last.pt", weights_only=True)
-        network.load_state_dict(kept["network"])
-        steady.load_state_dict(kept["steady"])
-        optimiser.load_state_dict(kept["optimiser"])
-        spent_s, step = kept["spent_s"], kept["step"]
-        print(f"goes on at {spent_s / 60:.1f} minutes, step {step}", flush=True)
-    pool = plate_pool(settings.plates, settings.seed + step)
-    material = load_material(data, pool, held_out)
+def rank(figures: dict[str, float]) -> float:
+    """How good a validation is: plates found, less what is seen where there are none and how far corners lie off.
+
+    While nothing is found yet, what counts is where it looks.
+    """
+    if not figures["found"]:
+        return figures.get("pointed", 0.0) - 2
+    return figures["found"] - 0.1 * figures["false_per_picture"] - figures["corner_error"]
+
+
+class Run:
+    """A training in its folder: network, running mean and optimiser, and what is saved of them."""
+
+    def __init__(self, folder: Path, settings: Settings, compute: Compute, watch: Watch) -> None:
+        torch.manual_seed(settings.seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.settings, self.compute, self.watch = folder, settings, compute, watch
+        self.network = Detector().to(compute.device, memory_format=torch.channels_last)
+        self.steady = torch.optim.swa_utils.AveragedModel(self.network, use_buffers=True)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), settings.rate, weight_decay=settings.weight_decay)
+        self.spent_s, self.step = 0.0, 0
+        self.commits: list[str] = []
+        self.best = load_checkpoint(folder / "best.pt")
+        if (kept := load_checkpoint(folder / "last.pt")) is not None:
+            self.network.load_state_dict(kept["network"])
+            self.steady.load_state_dict(kept["steady"])
+            self.optimiser.load_state_dict(kept["optimiser"])
+            self.spent_s, self.step = kept["spent_s"], kept["step"]
+            self.commits = list(kept.get("commits", []))
+        if self.best is not None and self.best["step"] > self.step:
+            self.best = None  # of steps that a kill took back
+        forget_after(self.step, folder / "log.jsonl")
+
+    @property
+    def part(self) -> float:
+        """How much of the run is done, 0..1."""
+        done = self.step / self.settings.steps if self.settings.steps else 0.0
+        return max(done, self.spent_s / 60 / self.settings.minutes)
+
+    def learn(self, batch: Batch) -> dict[str, Tensor]:
+        """One step; the losses."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(self.part, self.settings)
+        batch = batch.to(self.compute.device)
+        images = batch.images.permute(0, 3, 1, 2).float() / 255  # NHWC storage seen as NCHW: already channels_last
+        with self.compute.autocast():
+            raw = self.network(images)
+        loss, parts = loss_of(raw, batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+        self.optimiser.step()
+        self.step += 1
+        if self.step % 4 == 0:
+            blend(self.steady, self.network, min(self.settings.mean_decay**4, self.step / (self.step + 40)))
+        return parts
+
+    def save(self) -> None:
+        """Write the checkpoint whole or not at all."""
+        state = {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        save_checkpoint(self._weights() | state, self.folder / "last.pt")
+
+    def judge(self, figures: dict[str, float]) -> None:
+        """Keep the running mean where none before did better on the validation scenes."""
+        if self.best is None or rank(figures) >= rank(self.best["validation"]):
+            self.best = self._weights() | {"validation": figures}
+            save_checkpoint(self.best, self.folder / "best.pt")
+
+    def _weights(self) -> dict[str, Any]:
+        return {
+            "steady": self.steady.state_dict(),
+            "settings": asdict(self.settings),
+            "compute": str(self.compute),
+            "spent_s": self.spent_s,
+            "step": self.step,
+            "commits": self.commits,
+        }
+
+
+def train(
+    data: Path | None, out: Path, settings: Settings, *, compute: Compute, watch: Watch | None = None
+) -> dict[str, Any]:
+    """Learn until `settings.minutes` are spent; go on from `out`/last.pt where there is one. The best weights.
+
+    Without `data` all scenes are drawn. What is returned is what `best.pt` holds: `steady`, the settings, and the
+    figures of its `validation`.
+    """
+    torch.set_num_threads(compute.threads)
+    run = Run(out, settings, compute, watch or Lines())
+    if run.part < 1 or run.best is None:
+        _learn(run, data)
+    assert run.best is not None
+    return run.best
+
+
+def _learn(run: Run, data: Path | None) -> None:
+    """The loop."""
+    settings = run.settings
+    if (now := commit()) not in run.commits[-1:]:
+        run.commits.append(now)
+    material = load_material(data, plate_pool(settings.plates, settings.seed + run.step), held_out)
     checks = validation(data, settings)
     phase, source = -1, iter(())
-    began, last_save, sums = time.monotonic() - spent_s, time.monotonic(), []
-    while (part := (time.monotonic() - began) / 60 / settings.minutes) < 1:
-        if phase != (phase := int(part >= 1 - settings.last_part)):
-            source = batches(
-                material, settings, settings.last_sizes if phase else settings.sizes, settings.seed + 1000 + step
-            )
-        batch = next(source)
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(part, settings)
-        images = batch.images.permute(0, 3, 1, 2).float() / 255  # NHWC storage seen as NCHW: already channels_last
-        with torch.autocast("cpu", torch.bfloat16):
-            raw = network(images)
-        loss, parts = loss_of(raw, batch)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimiser.step()
-        step += 1
-        if step % 4 == 0:
-            blend(steady, network, min(settings.mean_decay**4, step / (step + 40)))
-        sums.append(parts)
-        if time.monotonic() - last_save > save_every_s or part + 3 / 60 / settings.minutes >= 1:
-            note = {"step": step, "minutes": (time.monotonic() - began) / 60, "rate": rate_at(part, settings)}
-            note |= {name: float(np.mean([s[name] for s in sums])) for name in sums[0]}
-            for name, scenes in checks.items():
-                note |= {f"{name}_{key}": value for key, value in validate(steady.module, scenes).items()}
-            save(out, network, steady, optimiser, settings, time.monotonic() - began, step)
-            with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(note) + "\n")
-            print("  ".join(f"{key} {value:.4g}" for key, value in note.items()), flush=True)
-            last_save, sums = time.monotonic(), []
+    sums: list[dict[str, Tensor]] = []
+    last = last_save = time.monotonic()
+    try:
+        while run.part < 1:
+            if phase != (phase := int(run.part >= 1 - settings.last_part)):
+                sizes = settings.last_sizes if phase else settings.sizes
+                source = batches(material, settings, sizes, settings.seed + 1000 + run.step, run.compute.workers)
+            sums.append(run.learn(next(source)))
+            now_s = time.monotonic()
+            run.spent_s, last = run.spent_s + now_s - last, now_s
+            run.watch.advance(run.part)
+            if now_s - last_save > settings.save_every_s:
+                _look(run, checks, sums)
+                last_save, sums = now_s, []
+        _look(run, checks, sums)
+    finally:
+        run.save()
+
+
+def _look(run: Run, checks: list[Batch], sums: list[dict[str, Tensor]]) -> None:
+    """Validate, save, and write a line of the log."""
+    figures = validate(run.steady.module, checks, run.compute.device)
+    run.judge(figures)
+    run.save()
+    note: dict[str, Any] = {"step": run.step, "minutes": run.spent_s / 60, "rate": rate_at(run.part, run.settings)}
+    if sums:
+        note |= {name: float(torch.stack([each[name] for each in sums]).mean()) for name in sums[0]}
+    note |= {f"valid_{name}": value for name, value in figures.items()}
+    note = {name: round(value, 5) for name, value in note.items()}
+    append_line(note, run.folder / "log.jsonl")
+    run.watch.report(note)
 
 
 @torch.no_grad()
@@ -378,49 +488,40 @@ def blend(steady: nn.Module, network: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(mean, new, 1 - decay)
 
 
-def validation(data: Path, settings: Settings) -> dict[str, list[Batch]]:
+def validation(data: Path | None, settings: Settings) -> list[Batch]:
     """Rendered scenes with other plates and other photographs than training has."""
     plates = plate_pool(300, settings.seed + 77_777)
     kept = load_material(data, plates, lambda name: not held_out(name))
     rng = np.random.default_rng(5)
     scenes = [render_scene(rng, kept, (320, 320)) for _ in range(settings.validation_scenes)]
-    return {"valid": [collate(scenes[i : i + 16]) for i in range(0, len(scenes), 16)]}
-
-
-def save(
-    out: Path,
-    network: nn.Module,
-    steady: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    settings: Settings,
-    spent_s: float,
-    step: int,
-) -> None:
-    """Write the checkpoint whole or not at all."""
-    kept: dict[str, Any] = {
-        "network": network.state_dict(),
-        "steady": steady.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "settings": asdict(settings),
-        "spent_s": spent_s,
-        "step": step,
-    }
-    torch.save(kept, out / "next.pt")
-    (out / "next.pt").replace(out / "last.pt")
+    return [collate(scenes[i : i + 16]) for i in range(0, len(scenes), 16)]
 
 
 def main() -> None:
     """Read the arguments and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="the folder that holds train/")
+    parser.add_argument("data", type=Path, nargs="?", help="the folder that holds train/; without it, drawings alone")
     parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
     parser.add_argument("--minutes", type=float, default=Settings.minutes)
     parser.add_argument("--seed", type=int, default=Settings.seed)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... or auto: the GPU where torch finds one")
+    parser.add_argument("--threads", type=int, default=1, help="that learn, on a CPU")
+    parser.add_argument("--workers", type=int, default=1, help="processes that render")
+    parser.add_argument("--fp32", action="store_true", help="no bf16, also where the device has it")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
-    train(arguments.data, arguments.out, Settings(minutes=arguments.minutes, seed=arguments.seed))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        compute = choose(
+            arguments.device,
+            bf16=False if arguments.fp32 else None,
+            threads=arguments.threads,
+            workers=arguments.workers,
+        )
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    settings = Settings(minutes=arguments.minutes, seed=arguments.seed)
+    train(arguments.data, arguments.out, settings, compute=compute)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python -m scripts.train_recognizer --run FOLDER [--minutes 90] [--backgrounds FOLDER] [--resume]
 
-A worker process renders while this one learns; samples lie in a pool and each is met at most `reuse` times, so a slow
-renderer costs freshness and not time. A checkpoint holds the weights, their running average (which is what is shipped),
-optimiser, settings and progress; `--resume` goes on from it. FOLDER/log.jsonl has one line each `report` steps.
+Other processes render while this one learns; samples lie in a pool and each is met about `reuse` times, so a slow
+renderer costs freshness and not time. `checkpoint.pt` holds the weights, their running average (which is what is
+shipped), optimiser, settings and progress; `--resume` goes on from it, also after a kill. `best.pt` is the average that
+read most of the rendered validation plates. `log.jsonl` has one line each `report` steps.
 
 Losses: each slot's class; where each slot looks (the centre of its character is known in a rendered plate) and a class
 for every cell, which make the first minutes learn at all; rows and colour; and `readable`, whose target is whether the
@@ -14,16 +15,11 @@ network has just read this fresh sample exactly right: so it learns its own chan
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import math
-import multiprocessing
-import os
-import queue
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -32,26 +28,32 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from lpr.plates.alphabet import BLANK, SLOTS, normalise
+from lpr.plates.alphabet import BLANK
 from scripts.recognizer_net import CELLS_HIGH, CELLS_WIDE, NetSettings, Outputs, RecognizerNet
-from scripts.render.crops import CROP_HEIGHT, CROP_WIDTH, UNKNOWN, Crop, RealPlate, random_crop, real_crop
+from scripts.render.crops import UNKNOWN
+from scripts.render.samples import Batch, Pool, Sources, load_backgrounds, render_batch
+from scripts.training.compute import Compute, choose
+from scripts.training.files import append_line, forget_after, load_checkpoint, save_checkpoint
+from scripts.training.provenance import commit
+from scripts.training.watch import Lines, Watch
 
-CHUNK: Final = 128
 VALIDATION_SEED: Final = 990_017
-REAL_SHARE: Final = 0.008
-"""Small: there are few vehicles in those photographs, and their texts must not become a habit."""
-REAL_WIDTH: Final = 200
-"""Photographs are shrunk so that their plates are at most so wide: nearer to what cameras at a gate see."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that shapes a run; stored in its checkpoints."""
+    """Everything that shapes a run; stored in its checkpoints.
+
+    A run ends when its time is spent or, where `steps` is not 0, after so many. `pool` and `validation` are numbers of
+    samples, `report` and `validate` steps between lines of the log and between validations (a multiple of `report`),
+    `average` what the running average keeps at each step.
+    """
 
     seed: int = 1
+    minutes: float = 90.0
+    steps: int = 0
     batch: int = 128
     peak_rate: float = 2.5e-3
     warm_up: int = 300
@@ -61,161 +63,76 @@ class Settings:
     reuse: float = 2.0
     validation: int = 3000
     report: int = 100
+    validate: int = 1000
     checkpoint_s: float = 180.0
-    bf16: bool = True
 
 
-# --- samples ----------------------------------------------------------------------------------------------------------
+# --- a step -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Batch:
-    """Arrays of n samples; see `scripts.render.crops.Crop` for their meaning."""
+class Learner:
+    """The network, its running average and its optimiser, on their device: learns a batch at a time."""
 
-    images: NDArray[np.uint8]
-    characters: NDArray[np.int8]
-    centres: NDArray[np.float32]
-    rows: NDArray[np.int8]
-    colours: NDArray[np.int8]
-    readable: NDArray[np.int8]
-
-    @classmethod
-    def empty(cls, count: int) -> Batch:
-        """Room for `count` samples."""
-        return cls(
-            np.zeros((count, CROP_HEIGHT, CROP_WIDTH, 3), np.uint8),
-            np.zeros((count, SLOTS), np.int8),
-            np.zeros((count, SLOTS, 2), np.float32),
-            *(np.zeros(count, np.int8) for _ in range(3)),
+    def __init__(self, settings: Settings, net_settings: NetSettings, compute: Compute) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.net_settings, self.compute = settings, net_settings, compute
+        self.net = RecognizerNet(net_settings).to(compute.device, memory_format=torch.channels_last)
+        self.averaged = RecognizerNet(net_settings).to(compute.device, memory_format=torch.channels_last)
+        self.averaged.load_state_dict(self.net.state_dict())
+        self.averaged.requires_grad_(False).eval()
+        decayed = [p for p in self.net.parameters() if p.ndim > 1]
+        plain = [p for p in self.net.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=1e-3,
         )
+        self.step = 0
 
-    def put(self, index: int, crop: Crop) -> None:
-        """Store one sample."""
-        self.images[index], self.characters[index], self.centres[index] = crop.image, crop.characters, crop.centres
-        self.rows[index], self.colours[index], self.readable[index] = crop.rows, crop.colour, crop.readable
+    def learn(self, samples: Batch, rate: float, progress: float) -> dict[str, Tensor]:
+        """One step; the losses, and `right`, the share of samples read exactly right. `progress` is 0..1."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        batch = tensors(samples, self.compute.device)
+        with self.compute.autocast():
+            outputs = self.net(batch["images"])
+        parts, right = losses(Outputs(*(output.float() for output in outputs)), batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        total_loss(parts, progress).backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        follow(self.averaged, self.net, min(self.settings.average, (self.step + 1) / (self.step + 10)))
+        return {name: value.detach() for name, value in (parts | {"right": right.float().mean()}).items()}
 
-    def replace(self, start: int, other: Batch) -> None:
-        """Overwrite from `start` on, around the end."""
-        places = (start + np.arange(len(other.images))) % len(self.images)
-        for field in fields(self):
-            getattr(self, field.name)[places] = getattr(other, field.name)
+    def state(self) -> dict[str, Any]:
+        """All that it takes to go on."""
+        return self.weights() | {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
 
-    def take(self, indices: NDArray[np.int64]) -> dict[str, Tensor]:
-        """Some samples as tensors: images float channels first, labels int64."""
-        images = torch.from_numpy(self.images[indices]).permute(0, 3, 1, 2).float()
-        tensors = {"images": images, "centres": torch.from_numpy(self.centres[indices])}
-        for name in ("characters", "rows", "colours", "readable"):
-            tensors[name] = torch.from_numpy(getattr(self, name)[indices].astype(np.int64))
-        return tensors
+    def weights(self) -> dict[str, Any]:
+        """All that it takes to read, and what made it."""
+        return {
+            "averaged": self.averaged.state_dict(),
+            "settings": asdict(self.settings),
+            "net_settings": asdict(self.net_settings),
+            "compute": str(self.compute),
+            "step": self.step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self.net.load_state_dict(state["net"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = state["step"]
 
 
-def render_batch(
-    random: Random, backgrounds: list[NDArray[np.uint8]], count: int, real: list[RealPlate] | None = None
-) -> Batch:
-    """`count` fresh samples; a few of them are photographs where `real` has any."""
-    batch = Batch.empty(count)
-    texts = sorted({plate.text for plate in real or []})
-    for index in range(count):
-        if real and random.random() < REAL_SHARE:
-            # By text first: some vehicles have thirty pictures, some one.
-            text = random.choice(texts)
-            batch.put(index, real_crop(random.choice([plate for plate in real if plate.text == text]), random))
-        else:
-            batch.put(index, random_crop(random, backgrounds))
+def tensors(samples: Batch, device: str = "cpu") -> dict[str, Tensor]:
+    """Samples on a device: images float (n, 3, h, w) in channels-last memory, labels int64, centres float."""
+    images = torch.from_numpy(samples.images).to(device).permute(0, 3, 1, 2).float()
+    batch = {"images": images, "centres": torch.from_numpy(samples.centres).to(device)}
+    for name in ("characters", "rows", "colours", "readable"):
+        batch[name] = torch.from_numpy(getattr(samples, name).astype(np.int64)).to(device)
     return batch
-
-
-def load_real(folder: Path | None) -> list[RealPlate]:
-    """Labelled plates of `folder` (images/, labels.csv) that may train; none without a folder."""
-    if folder is None:
-        return []
-    with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
-        labels = [row for row in csv.DictReader(file) if row["text"] and row["rows"]]
-    plates = []
-    for row in labels:
-        image = cv2.imread(str(folder / "images" / row["image"]))
-        if image is None:
-            continue
-        x, y, width, height = (float(row[name]) for name in ("x", "y", "width", "height"))
-        reach = 0.25 * max(width, height)
-        left, top = max(0, round(x - reach)), max(0, round(y - reach))
-        part = image[top : round(y + height + reach), left : round(x + width + reach)]
-        factor = min(1.0, REAL_WIDTH / width)
-        part = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        box = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], np.float32)
-        corners = ((box - np.float32([left, top])) * factor).astype(np.float32)
-        plates.append(RealPlate(part, corners, normalise(row["text"]), int(row["rows"])))
-    return plates
-
-
-def load_backgrounds(folder: Path | None) -> list[NDArray[np.uint8]]:
-    """Plate-free pictures of `folder`, at most 320 pixels wide; none without a folder."""
-    if folder is None:
-        return []
-    pictures = [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
-    kept = []
-    for picture in pictures:
-        if picture is None or min(picture.shape[:2]) < 40:
-            continue
-        factor = min(1.0, 320 / picture.shape[1])
-        size = (max(40, round(picture.shape[1] * factor)), max(40, round(picture.shape[0] * factor)))
-        kept.append(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    return kept
-
-
-def render_for_ever(seed: int, backgrounds: Path | None, real: Path | None, chunks: Any) -> None:
-    """The worker: puts chunks into a bounded queue until its parent goes."""
-    cv2.setNumThreads(1)
-    os.nice(3)
-    parent = os.getppid()
-    random = Random(seed)
-    pictures, photographs = load_backgrounds(backgrounds), load_real(real)
-    while os.getppid() == parent:
-        chunks.put(render_batch(random, pictures, CHUNK, photographs))
-
-
-class Pool:
-    """Rendered samples in memory, the oldest replaced by the newest."""
-
-    def __init__(self, settings: Settings, backgrounds: Path | None, real: Path | None, seed: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._chunks = context.Queue(16)
-        self._worker = context.Process(
-            target=render_for_ever, args=(seed, backgrounds, real, self._chunks), daemon=True
-        )
-        self._worker.start()
-        self._samples = Batch.empty(settings.pool)
-        self._reuse = settings.reuse
-        self._random = np.random.default_rng(seed)
-        self.received = 0
-        self._drawn = 0
-
-    def draw(self, count: int) -> dict[str, Tensor]:
-        """A batch of samples; waits for the worker where each sample has been used enough.
-
-        Takes no more than it needs: on a shared core the worker then leaves its time to the training.
-        """
-        while True:
-            if self.received >= len(self._samples.images) and self._drawn < (self._reuse - 0.3) * self.received:
-                break
-            starved = self.received < 2048 or self._drawn + count > self._reuse * self.received
-            try:
-                chunk = self._chunks.get(timeout=60) if starved else self._chunks.get_nowait()
-            except queue.Empty:
-                if starved and not self._worker.is_alive():
-                    raise RuntimeError("the rendering process has ended") from None
-                if not starved:
-                    break
-                continue
-            self._samples.replace(self.received % len(self._samples.images), chunk)
-            self.received += len(chunk.images)
-        self._drawn += count
-        return self._samples.take(self._random.integers(0, min(self.received, len(self._samples.images)), count))
-
-    def close(self) -> None:
-        """End the worker."""
-        self._worker.terminate()
-        self._worker.join()
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -229,7 +146,7 @@ def cell_targets(centres: Tensor) -> tuple[Tensor, Tensor]:
     known = torch.isfinite(centres).all(dim=-1)
     x = centres[..., 0].nan_to_num() * CELLS_WIDE - 0.5
     y = centres[..., 1].nan_to_num() * CELLS_HIGH - 0.5
-    columns, rows = torch.arange(CELLS_WIDE), torch.arange(CELLS_HIGH)
+    columns, rows = (torch.arange(count, device=centres.device) for count in (CELLS_WIDE, CELLS_HIGH))
     weight_x = torch.exp(-((x[:, None, :] - columns[:, None]) ** 2) / 0.5)
     weight_y = torch.exp(-((y[:, None, :] - rows[:, None]) ** 2) / 1.1)
     weights = (weight_y[:, :, None] * weight_x[:, None]).flatten(1, 2)
@@ -282,35 +199,45 @@ def total_loss(parts: dict[str, Tensor], progress: float) -> Tensor:
 
 def validation_samples(path: Path, settings: Settings, backgrounds: Path | None) -> Batch:
     """Rendered once in a run and kept beside it: the same plates to the end, whatever becomes of the renderer."""
-    if path.exists():
-        with np.load(path) as stored:
-            return Batch(**{field.name: stored[field.name] for field in fields(Batch)})
-    batch = render_batch(Random(VALIDATION_SEED), load_backgrounds(backgrounds), settings.validation)
-    np.savez_compressed(path, **{field.name: getattr(batch, field.name) for field in fields(Batch)})
-    return batch
+    if not path.exists():
+        render_batch(Random(VALIDATION_SEED), load_backgrounds(backgrounds), settings.validation).save(path)
+    return Batch.load(path)
 
 
 @torch.no_grad()
-def validate(net: RecognizerNet, samples: Batch) -> dict[str, float]:
-    """Exactly right texts and heads over rendered validation plates, shares of 1."""
+def validate(net: RecognizerNet, samples: Batch, compute: Compute) -> dict[str, float]:
+    """How much of rendered validation plates is right, shares of 1.
+
+    `exact`: whole texts of readable plates; `signs`: their characters, each in its slot; `rows` and `colour`.
+    """
+    was_training = net.training
     net.eval()
-    right, rows, colours, known_colours, readable = 0, 0, 0, 0, 0
+    counts = np.zeros(7, np.int64)
     for start in range(0, len(samples.images), 250):
-        batch = samples.take(np.arange(start, min(start + 250, len(samples.images))))
-        outputs = net(batch["images"])
-        wanted = batch["readable"].bool()
-        right += int(((outputs.characters.argmax(2) == batch["characters"]).all(1) & wanted).sum())
-        rows += int(((outputs.rows.argmax(1) == batch["rows"]) & wanted).sum())
-        told = batch["colours"] != UNKNOWN
-        colours += int(((outputs.colour.argmax(1) == batch["colours"]) & told).sum())
-        known_colours += int(told.sum())
-        readable += int(wanted.sum())
-    net.train()
+        batch = tensors(samples.take(np.arange(start, min(start + 250, len(samples.images)))), compute.device)
+        with compute.autocast():
+            outputs = net(batch["images"])
+        wanted, told = batch["readable"].bool(), batch["colours"] != UNKNOWN
+        slots = outputs.characters.argmax(2) == batch["characters"]
+        signs = (batch["characters"] != BLANK) & wanted[:, None]
+        found = (
+            (slots.all(1) & wanted, slots & signs, (outputs.rows.argmax(1) == batch["rows"]) & wanted),
+            ((outputs.colour.argmax(1) == batch["colours"]) & told, wanted, signs, told),
+        )
+        counts += [int(each.sum()) for group in found for each in group]
+    net.train(was_training)
+    exact, right_signs, rows, colours, readable, all_signs, told_colours = (int(count) for count in counts)
     return {
-        "exact": round(right / max(1, readable), 4),
+        "exact": round(exact / max(1, readable), 4),
+        "signs": round(right_signs / max(1, all_signs), 4),
         "rows": round(rows / max(1, readable), 4),
-        "colour": round(colours / max(1, known_colours), 4),
+        "colour": round(colours / max(1, told_colours), 4),
     }
+
+
+def rank(figures: dict[str, float]) -> tuple[float, float]:
+    """Which of two validations is the better one: by whole texts, and while there are none by characters."""
+    return figures["exact"], figures.get("signs", 0.0)
 
 
 def rate_at(settings: Settings, step: int, progress: float) -> float:
@@ -320,97 +247,122 @@ def rate_at(settings: Settings, step: int, progress: float) -> float:
     return settings.peak_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
 
 
+class Run:
+    """A training in its folder: what is saved there, and when."""
+
+    def __init__(self, folder: Path, learner: Learner, sources: Sources, watch: Watch) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.learner, self.sources, self.watch = folder, learner, sources, watch
+        self.spent_s, self.samples = 0.0, 0
+        self.commits: list[str] = []
+        self.best = load_checkpoint(folder / "best.pt")
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, 0..1."""
+        settings = self.learner.settings
+        done = self.learner.step / settings.steps if settings.steps else 0.0
+        return max(done, self.spent_s / 60 / settings.minutes)
+
+    def resume(self) -> None:
+        """Go on from the checkpoint; where there is none yet, from the beginning."""
+        state = load_checkpoint(self.folder / "checkpoint.pt")
+        if state is not None:
+            self.learner.restore(state)
+            self.spent_s, self.samples = state["spent_s"], state["samples"]
+            self.commits = list(state.get("commits", []))
+        if self.best is not None and self.best["step"] > self.learner.step:
+            self.best = None  # of steps that a kill took back
+        forget_after(self.learner.step, self.folder / "log.jsonl")
+
+    def begin(self) -> None:
+        """Note by which code it goes on."""
+        if (now := commit()) not in self.commits[-1:]:
+            self.commits.append(now)
+
+    def _facts(self) -> dict[str, Any]:
+        return {"samples": self.samples, "spent_s": self.spent_s, "commits": self.commits}
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        save_checkpoint(self.learner.state() | self._facts(), self.folder / "checkpoint.pt")
+
+    def judge(self, figures: dict[str, float]) -> None:
+        """Keep the average where none before read more of the validation plates."""
+        if self.best is None or rank(figures) >= rank(self.best["validation"]):
+            self.best = self.learner.weights() | self._facts() | {"validation": figures}
+            save_checkpoint(self.best, self.folder / "best.pt")
+
+    def log(self, figures: dict[str, Any]) -> None:
+        """Add a line to the log."""
+        append_line(figures, self.folder / "log.jsonl")
+        self.watch.report(figures)
+
+
 def train(
-    run: Path,
+    folder: Path,
     settings: Settings,
     net_settings: NetSettings,
-    minutes: float,
-    backgrounds: Path | None = None,
-    real: Path | None = None,
+    *,
+    compute: Compute,
+    sources: Sources,
     resume: bool = False,
-) -> None:
-    """Train for `minutes` of this process's life beyond what a resumed run already had."""
-    run.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(settings.seed)
-    net, averaged = RecognizerNet(net_settings), RecognizerNet(net_settings)
-    net.to(memory_format=torch.channels_last)
-    averaged.load_state_dict(net.state_dict())
-    averaged.requires_grad_(False)
-    decayed = [p for p in net.parameters() if p.ndim > 1]
-    plain = [p for p in net.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}], lr=1e-3
-    )
-    step, spent_s, samples = 0, 0.0, 0
-    if resume and (run / "checkpoint.pt").exists():
-        state = torch.load(run / "checkpoint.pt", weights_only=False)
-        net.load_state_dict(state["net"])
-        averaged.load_state_dict(state["averaged"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, spent_s, samples = state["step"], state["spent_s"], state["samples"]
-    # After a resumption the worker must not render the same plates again.
-    pool = Pool(settings, backgrounds, real, settings.seed * 1000 + step)
-    validation = validation_samples(run / "validation.npz", settings, backgrounds)
+    watch: Watch | None = None,
+) -> dict[str, Any]:
+    """Train until the settings' time or steps are spent, those of an interrupted run included; the best weights.
 
-    def save() -> None:
-        state = {
-            "net": net.state_dict(),
-            "averaged": averaged.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "settings": asdict(settings),
-            "net_settings": asdict(net_settings),
-            "step": step,
-            "samples": samples,
-            "spent_s": spent_s,
-        }
-        torch.save(state, run / "checkpoint.tmp")
-        (run / "checkpoint.tmp").replace(run / "checkpoint.pt")
+    What is returned is what `best.pt` holds: `averaged`, the settings, and the figures of its `validation`.
+    """
+    torch.set_num_threads(compute.threads)
+    if not resume and (folder / "checkpoint.pt").exists():
+        raise FileExistsError(f"{folder} holds a run already: resume it (--resume), or begin another folder")
+    run = Run(folder, Learner(settings, net_settings, compute), sources, watch or Lines())
+    run.resume()
+    validation = validation_samples(folder / "validation.npz", settings, sources.backgrounds)
+    if run.progress < 1:
+        run.begin()
+        _learn(run, validation)
+    if run.best is None or run.best["step"] < run.learner.step:
+        figures = validate(run.learner.averaged, validation, compute)
+        run.judge(figures)
+        run.watch.report({"final": figures})
+    assert run.best is not None
+    return run.best
 
-    last, last_save = time.monotonic(), time.monotonic()
-    sums: dict[str, float] = {}
-    counted = 0
-    try:
-        while spent_s < minutes * 60:
-            progress = spent_s / (minutes * 60)
-            for group in optimiser.param_groups:
-                group["lr"] = rate_at(settings, step, progress)
-            batch = pool.draw(settings.batch)
-            images = batch["images"].to(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings.bf16):
-                outputs = net(images)
-            parts, right = losses(Outputs(*(output.float() for output in outputs)), batch)
-            optimiser.zero_grad(set_to_none=True)
-            total_loss(parts, progress).backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimiser.step()
-            step, samples = step + 1, samples + settings.batch
-            follow(averaged, net, min(settings.average, (step + 1) / (step + 10)))
-            for name, value in (parts | {"right": right.float().mean()}).items():
-                sums[name] = sums.get(name, 0.0) + value.item()
-            counted += 1
-            now = time.monotonic()
-            spent_s, last = spent_s + now - last, now
-            if step % settings.report == 0:
-                line: dict[str, Any] = {
-                    "step": step,
-                    "samples": samples,
-                    "rendered": pool.received,
-                    "s": round(spent_s),
-                }
-                line |= {name: round(value / counted, 4) for name, value in sums.items()}
-                if step % (10 * settings.report) == 0:
-                    line |= {"validation": validate(averaged, validation)}
-                sums, counted = {}, 0
-                with (run / "log.jsonl").open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(line) + "\n")
-                print(json.dumps(line), flush=True)
-            if now - last_save > settings.checkpoint_s:
-                save()
-                last_save = now
-    finally:
-        pool.close()
-        save()
-    print(json.dumps({"final": validate(averaged, validation)}))
+
+def _learn(run: Run, validation: Batch) -> None:
+    """The loop."""
+    learner, settings = run.learner, run.learner.settings
+    # After a resumption the workers must not render the same plates again.
+    seed = f"{settings.seed} from {learner.step}"
+    workers = learner.compute.workers
+    with Pool(run.sources, size=settings.pool, reuse=settings.reuse, seed=seed, workers=workers) as pool:
+        last = last_save = time.monotonic()
+        sums: dict[str, Tensor] = {}
+        counted = 0
+        try:
+            while (progress := run.progress) < 1:
+                parts = learner.learn(pool.draw(settings.batch), rate_at(settings, learner.step, progress), progress)
+                run.samples += settings.batch
+                sums = {name: value + sums.get(name, 0.0) for name, value in parts.items()}
+                counted += 1
+                now = time.monotonic()
+                run.spent_s, last = run.spent_s + now - last, now
+                run.watch.advance(run.progress)
+                if learner.step % settings.report == 0:
+                    line: dict[str, Any] = {"step": learner.step, "samples": run.samples, "rendered": pool.received}
+                    line["s"] = round(run.spent_s)
+                    line |= {name: round(float(value) / counted, 4) for name, value in sums.items()}
+                    if learner.step % settings.validate == 0:
+                        line["validation"] = validate(learner.averaged, validation, learner.compute)
+                        run.judge(line["validation"])
+                    sums, counted = {}, 0
+                    run.log(line)
+                if now - last_save > settings.checkpoint_s:
+                    run.save()
+                    last_save = now
+        finally:
+            run.save()
 
 
 @torch.no_grad()
@@ -431,24 +383,31 @@ def main() -> None:
     parser.add_argument("--backgrounds", type=Path, help="folder of plate-free pictures")
     parser.add_argument("--real", type=Path, help="folder with images/ and labels.csv of photographs that may train")
     parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... or auto: the GPU where torch finds one")
+    parser.add_argument("--threads", type=int, default=1, help="that learn, on a CPU")
+    parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fp32", action="store_true", help="train in float32: faster where the CPU has no bf16")
+    parser.add_argument("--fp32", action="store_true", help="no bf16, also where the device has it")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     # Being told to stop is no loss: what stands is saved on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    settings = Settings(seed=arguments.seed, bf16=not arguments.fp32)
-    train(
-        arguments.run,
-        settings,
-        NetSettings(),
-        arguments.minutes,
-        arguments.backgrounds,
-        arguments.real,
-        arguments.resume,
-    )
+    try:
+        train(
+            arguments.run,
+            Settings(seed=arguments.seed, minutes=arguments.minutes),
+            NetSettings(),
+            compute=choose(
+                arguments.device,
+                bf16=False if arguments.fp32 else None,
+                threads=arguments.threads,
+                workers=arguments.workers,
+            ),
+            sources=Sources(arguments.backgrounds, arguments.real),
+            resume=arguments.resume,
+        )
+    except (FileExistsError, ValueError) as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Material:
-    """All that scenes are made of."""
+    """All that scenes are made of. Where there are no photographs, all is drawn."""
 
     photos: Sequence[Photo]  # with plates
     close: Sequence[Photo]  # Vietnamese ones: few, and drawn from more often
@@ -608,8 +608,8 @@ def render_scene(rng: Random, material: Material, size: tuple[int, int]) -> Scen
     boxes = np.zeros((0, 4), np.float32)
     complete = True
     choice = rng.random()
-    if choice < 0.42 or (choice < 0.56 and material.close):
-        pool = material.photos if choice < 0.42 else material.close
+    pool = material.photos if choice < 0.42 else material.close if choice < 0.56 else ()
+    if pool:
         photo = pool[rng.integers(0, len(pool))]
         image, boxes = view(rng, photo, size)
         complete = photo.complete
@@ -618,7 +618,7 @@ def render_scene(rng: Random, material: Material, size: tuple[int, int]) -> Scen
                 picture = material.plates[rng.integers(0, len(material.plates))]
                 exact_quads.append(swap_plate(rng, image, box, picture, plate_ratio(rng, picture)))
             boxes = boxes[:0]
-    elif choice < 0.74:
+    elif choice < 0.74 and material.backgrounds:
         image, _ = view(rng, material.backgrounds[rng.integers(0, len(material.backgrounds))], size)
     else:
         image = draw_background(rng, width, height)
@@ -665,7 +665,7 @@ def close_up(rng: Random, material: Material, size: tuple[int, int]) -> Scene:
     width, height = size
     picture = material.plates[rng.integers(0, len(material.plates))]
     image = draw_background(rng, width, height)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and material.backgrounds:
         image, _ = view(rng, material.backgrounds[rng.integers(0, len(material.backgrounds))], size)
     shape = perspective_quad(rng, plate_ratio(rng, picture), 100)
     fill = float(np.min(np.float32(size) / np.ptp(shape, axis=0))) * rng.uniform(0.7, 1.04)
@@ -770,17 +770,14 @@ def scatter_distractor(rng: Random, image: Image, boxes: Floats, quads: Sequence
 # --- a look at it --------------------------------------------------------------------------------------------------
 
 
-def load_material(data: Path, plates: Sequence[PlatePicture], held_out: Callable[[str], bool]) -> Material:
-    """Everything under `data`/train, without the photographs that `held_out` names for validation."""
-    world = load_photos(data / "train" / "world")
-    close = load_photos(data / "train" / "vietnam")
-    backgrounds = load_photos(data / "train" / "background", complete=True)
-    return Material(
-        [photo for name, photo in world.items() if not held_out(name)],
-        [photo for name, photo in close.items() if not held_out(name)],
-        [photo for name, photo in backgrounds.items() if not held_out(name)],
-        plates,
-    )
+def load_material(data: Path | None, plates: Sequence[PlatePicture], held_out: Callable[[str], bool]) -> Material:
+    """What there is under `data`/train (world, vietnam, background), without the photographs that `held_out` names."""
+    kinds: list[list[Photo]] = []
+    for name in ("world", "vietnam", "background"):
+        folder = None if data is None else data / "train" / name
+        there = {} if folder is None or not folder.is_dir() else load_photos(folder, complete=name == "background")
+        kinds.append([photo for picture, photo in there.items() if not held_out(picture)])
+    return Material(*kinds, plates)
 
 
 def draw_scene(scene: Scene) -> Image:

@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", exc_type=ImportError)
 from lpr.plates.alphabet import CLASSES, SLOTS  # noqa: E402  # after the skip: scripts import torch at once
 from scripts.recognizer_net import CELLS_HIGH, CELLS_WIDE, NetSettings, RecognizerNet  # noqa: E402
 from scripts.render.crops import random_crop  # noqa: E402
-from scripts.train_recognizer import Batch, Settings, cell_targets, losses, rate_at, render_batch  # noqa: E402
+from scripts.render.samples import Batch, render_batch  # noqa: E402
+from scripts.train_recognizer import Settings, cell_targets, losses, rate_at, tensors  # noqa: E402
 
 SMALL = NetSettings(stem=(8, 12), width=16, heads=2, feed_forward=16, layers=1)
 
@@ -29,7 +30,7 @@ def test_the_shipped_network_is_as_small_as_the_gate_needs() -> None:
 
 
 def test_every_output_has_the_shape_that_the_agent_reads(samples: Batch) -> None:
-    outputs = RecognizerNet(SMALL)(samples.take(np.arange(3))["images"])
+    outputs = RecognizerNet(SMALL)(tensors(samples.take(np.arange(3)))["images"])
     assert outputs.characters.shape == (3, SLOTS, CLASSES)
     assert outputs.attention.shape == (3, CELLS_HIGH * CELLS_WIDE, SLOTS)
     assert outputs.rows.shape == (3, 2)
@@ -50,7 +51,7 @@ def test_every_loss_is_finite_and_a_step_lowers_their_sum(samples: Batch) -> Non
     torch.manual_seed(1)
     net = RecognizerNet(SMALL)
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3)
-    batch = samples.take(np.arange(len(samples.images)))
+    batch = tensors(samples)
     totals = []
     for _ in range(8):
         parts, right = losses(net(batch["images"]), batch)
@@ -71,8 +72,8 @@ def test_what_cannot_be_read_is_never_counted_as_right() -> None:
     batch = Batch.empty(len(spoiled))
     for index, crop in enumerate(spoiled):
         batch.put(index, crop)
-    tensors = batch.take(np.arange(len(spoiled)))
-    _, right = losses(RecognizerNet(SMALL)(tensors["images"]), tensors)
+    labelled = tensors(batch)
+    _, right = losses(RecognizerNet(SMALL)(labelled["images"]), labelled)
     assert not right.any()
 
 
