@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lpr.capture.pool import PicturePool
 from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
 
@@ -38,6 +39,7 @@ class OpenCvCapture:
     def __init__(self, description: str) -> None:
         self.description = description
         self._capture: Any = None
+        self._pool = PicturePool()
 
     @property
     def is_open(self) -> bool:
@@ -93,14 +95,16 @@ class OpenCvCapture:
         if self._capture is None:
             raise CaptureError(f"{self.description} is not open")
         try:
-            found, image = self._capture.retrieve()
+            found, image = self._capture.retrieve(self._pool.free())
         except cv2.error as error:
             raise CaptureError(f"OpenCV failed on a picture of {self.description}: {error.err}") from error
         if not found or image is None or image.size == 0:
             raise CaptureError(f"{self.description} gave an empty picture")
         if image.ndim == 2:
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-        return np.asarray(image, np.uint8)
+        picture = np.asarray(image, np.uint8)
+        self._pool.keep(picture)
+        return picture
 
     def close(self) -> None:
         """Let go of the connection, device or file."""
