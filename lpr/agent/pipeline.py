@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import structlog
 
+from lpr.agent.attention import Attention
 from lpr.agent.publisher import Publisher
 from lpr.capture.base import CameraSettings
 from lpr.capture.reader import CameraChange, CameraReader, SourceFactory
@@ -25,8 +26,7 @@ from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import Line, TrackingSettings
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.tracker import PassageTracker
-from lpr.vision.motion import MotionGate
-from lpr.vision.plate_reader import PlateReader, region_bounds
+from lpr.vision.plate_reader import PlateReader
 
 DecoderSays: TypeAlias = Callable[[float], Sequence[str]]
 """What the decoders printed in the last so many seconds, for the log of a loss."""
@@ -117,7 +117,7 @@ class CameraPipeline:
         self._decoded_rate = (0.0, 0, 0.0)
         self._notices: asyncio.Queue[CameraChange] = asyncio.Queue()
         self._captured = self._overwritten = 0
-        self._gate = MotionGate()
+        self._attention = Attention()
         self._vision_failed_at_s: float | None = None
 
     def configure(self, config: AgentConfig, camera: CameraConfig) -> None:
@@ -164,29 +164,32 @@ class CameraPipeline:
     # Frames
 
     async def _analyse(self) -> None:
-        async for frame in self.capture.frames():
-            self._count_frames()
-            if not self._worth_a_look(frame):
-                self._metrics.frame_skipped(self.camera.id)
-                await self._publish(self.tracker.close_stale(frame.captured_at), settled_by=frame.captured_at)
-                continue
-            try:
-                reads = await self._plates.read(frame, self.camera.roi or ())
-            except VisionError as error:
-                await self._vision_failed(error)
-                continue
-            self._metrics.frame_analysed(self.camera.id, self._clock.now().seconds_since(frame.captured_at))
-            self._metrics.plates_read(self.camera.id, len(reads))
-            with self._metrics.timed(Stage.TRACK):
-                passages = self.tracker.update(frame, reads, self._clock.now())
-            self.analysed, self.reads = frame, reads
+        while await self.capture.ready():
+            # The frame is taken when its turn has come: waiting with it in hand would only make it old.
+            async with self._plates.turns:
+                frame = await self.capture.next()
+                if frame is None:
+                    return
+                passages = await self._look_at(frame)
             await self._publish(passages, settled_by=frame.captured_at)
 
-    def _worth_a_look(self, frame: Frame) -> bool:
-        """A scene in which nothing moves is analysed once a second; one with an undecided vehicle always."""
-        bounds = region_bounds(self.camera.roi or (), frame.width, frame.height)
-        moving = self._gate.open_for(frame.image, bounds, frame.captured_at.monotonic_s)
-        return moving or any(not (track.reported or track.standing) for track in self.tracker.tracks)
+    async def _look_at(self, frame: Frame) -> Sequence[Passage]:
+        """What the frame decides."""
+        self._count_frames()
+        if not self._attention.wants(frame, self.camera.roi or (), self.tracker.tracks):
+            self._metrics.frame_skipped(self.camera.id)
+            return self.tracker.close_stale(frame.captured_at)
+        try:
+            reads = await self._plates.read(frame, self.camera.roi or ())
+        except VisionError as error:
+            await self._vision_failed(error)
+            return ()
+        self._metrics.frame_analysed(self.camera.id, self._clock.now().seconds_since(frame.captured_at))
+        self._metrics.plates_read(self.camera.id, len(reads))
+        with self._metrics.timed(Stage.TRACK):
+            passages = self.tracker.update(frame, reads, self._clock.now())
+        self.analysed, self.reads = frame, reads
+        return passages
 
     def _count_frames(self) -> None:
         counts = self.capture.statistics()

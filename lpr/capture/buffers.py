@@ -34,19 +34,25 @@ class FrameBuffer:
             self._wake(loop)
         return True
 
-    async def take(self) -> Frame | None:
-        """The next frame; waits for it. None once the buffer is closed and empty. Cancelling loses no frame."""
+    async def wait(self) -> bool:
+        """Until there is a frame to take, and leave it there; false once the buffer is closed and empty."""
         self._loop = asyncio.get_running_loop()
         while True:
+            with self._changed:
+                if self._frames or self._closed:
+                    return bool(self._frames)
+                self._arrived.clear()
+            await self._arrived.wait()
+
+    async def take(self) -> Frame | None:
+        """The next frame; waits for it. None once the buffer is closed and empty. Cancelling loses no frame."""
+        while await self.wait():
             with self._changed:
                 if self._frames:
                     frame = self._frames.popleft()
                     self._changed.notify_all()
                     return frame
-                if self._closed:
-                    return None
-                self._arrived.clear()
-            await self._arrived.wait()
+        return None
 
     def close(self) -> None:
         """Nothing more comes; called on the loop. What lies in the buffer can still be taken."""

@@ -186,6 +186,13 @@ class CameraReader:
             last_picture=counts.last_picture,
         )
 
+    async def ready(self) -> bool:
+        """Wait until there is a frame to analyse, without taking it: a newer one may yet take its place.
+
+        False when the files have ended or the reader has stopped.
+        """
+        return await self._buffer.wait()
+
     async def next(self) -> Frame | None:
         """The next frame to analyse; waits for it. None when the files have ended or the reader has stopped."""
         frame = await self._buffer.take()

@@ -2,7 +2,11 @@
 
 The part of the frame that counts is reduced to a coarse grid of mean brightness and compared with the grid of the frame
 that was analysed last, not with the one before, so that what creeps is noticed as well. A change of the whole picture's
-brightness (a cloud, the camera's gain) is taken out first; what is left must exceed the picture's own noise.
+brightness (a cloud, the camera's gain) is taken out first; what is left must exceed the picture's own noise, in single
+cells (a plate that moves) or less strongly over several together (a dark car on a dark road).
+
+Whatever is doubtful counts as motion, for a frame that is looked at in vain costs milliseconds, and a vehicle that is
+hidden is lost: where the whole picture is restless (heavy rain, a pole in the wind, trees) every frame is looked at.
 """
 
 from __future__ import annotations
@@ -24,6 +28,12 @@ NOISE_FACTOR = 6.0
 """Times the median absolute change: what a picture's noise practically never reaches."""
 MIN_CELLS = 2
 """One cell alone is an insect or a dead pixel."""
+BROAD = 5
+"""Cells on a side that are taken together for what is large and faint: their noise is a fifth of one cell's."""
+MIN_BROAD_CHANGE = 2.5
+"""Grey levels; a codec's breathing, too, is less over so many cells."""
+RESTLESS = 2.5
+"""Median absolute change, grey levels, from which on the picture itself is in motion and nothing can be told apart."""
 
 
 class MotionGate:
@@ -33,6 +43,8 @@ class MotionGate:
         self._look_every_s = look_every_s
         self._seen: NDArray[np.float32] | None = None
         self._looked_at_s = float("-inf")
+        self.moved_at_s = float("-inf")
+        """When something had moved last."""
 
     def open_for(self, image: Image, bounds: Box, at_s: float) -> bool:
         """Whether the frame should be analysed; if so it becomes what the next ones are compared with.
@@ -41,8 +53,9 @@ class MotionGate:
         does not go back.
         """
         grid = coarse(image, bounds)
-        due = at_s - self._looked_at_s >= self._look_every_s
-        if not due and self._seen is not None and not moved(self._seen, grid):
+        if self._seen is None or moved(self._seen, grid):
+            self.moved_at_s = at_s
+        elif at_s - self._looked_at_s < self._look_every_s:
             return False
         self._seen, self._looked_at_s = grid, at_s
         return True
@@ -63,5 +76,9 @@ def moved(before: NDArray[np.float32], after: NDArray[np.float32]) -> bool:
     change = after - before
     change -= np.median(change)
     size = np.abs(change)
-    limit = max(MIN_CHANGE, NOISE_FACTOR * float(np.median(size)))
-    return int(np.count_nonzero(size > limit)) >= MIN_CELLS
+    noise = float(np.median(size))
+    if noise > RESTLESS or np.count_nonzero(size > max(MIN_CHANGE, NOISE_FACTOR * noise)) >= MIN_CELLS:
+        return True
+    broad = np.abs(load_cv2().blur(change, (BROAD, BROAD)))
+    limit = max(MIN_BROAD_CHANGE, NOISE_FACTOR * float(np.median(broad)))
+    return int(np.count_nonzero(broad > limit)) >= BROAD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -22,6 +23,9 @@ from lpr.vision.rectify import display_crop, grown, rectify, sharpness
 
 VIEWS: tuple[tuple[float, float, float], ...] = ((1.0, 0.0, 0.0), (1.05, 0.012, -0.02), (0.97, -0.012, 0.02))
 """The crops that are averaged where more than one is wanted: size, and shift across and down in parts of the plate."""
+
+FEWEST_TURNS = 4
+"""Frames under way at once, on any machine: while some wait for the operating system, another is in the networks."""
 
 MIN_PLATE_WIDTH_PX = 8.0
 """Narrower ones cannot hold text; their corners may not even make a picture."""
@@ -55,6 +59,10 @@ class PlateReader:
         self.detector, self.recognizer = detector, recognizer
         self._workers, self._timer = workers, timer
         self._views = VIEWS[:views]
+        self.turns = asyncio.Semaphore(max(FEWEST_TURNS, os.cpu_count() or 1))
+        """Who reads for several cameras takes a turn first and the newest frame then (`async with reader.turns`): more
+        frames at once end no sooner, they only grow old together. Turns go round in order, so that an overloaded
+        machine looks at every camera equally often."""
 
     async def read(self, frame: Frame, region: tuple[Point, ...] = ()) -> tuple[PlateRead, ...]:
         """The plates of `frame`, the surest detection first; empty where there is none.

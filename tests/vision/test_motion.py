@@ -78,6 +78,47 @@ def test_a_stream_that_changes_its_size_is_looked_at() -> None:
     assert gate.open_for(scene(1)[:120, :160], Box(0, 0, 160, 120), 0.125)
 
 
+def test_a_dark_car_on_a_dark_road_under_a_night_sensor_opens_the_gate() -> None:
+    gate = MotionGate()
+    night = scene(1, noise=10.0).copy()
+    gate.open_for(night, WHOLE, 0.0)
+
+    passing = scene(2, noise=10.0).astype(np.int16)
+    passing[400:700, 800:1200] -= 9
+
+    assert gate.open_for(np.clip(passing, 0, 255).astype(np.uint8), WHOLE, 0.125)
+
+
+def test_a_vehicle_in_a_scene_that_moves_as_a_whole_is_not_hidden_by_it() -> None:
+    """Foliage in the wind: everything differs by more than the vehicle does."""
+
+    def windy(seed: int) -> np.ndarray:
+        leaves = np.random.default_rng(seed).normal(0, 25, (54, 96))
+        return np.clip(scene(seed).astype(np.float32) + np.kron(leaves, np.ones((20, 20)))[..., None], 0, 255)
+
+    gate = MotionGate()
+    gate.open_for(windy(1).astype(np.uint8), WHOLE, 0.0)
+
+    assert gate.open_for(with_plate(windy(2).astype(np.uint8), 900, 500, width=90), WHOLE, 0.125)
+
+
+def test_a_lamp_that_flickers_over_the_whole_scene_hides_no_plate() -> None:
+    gate = MotionGate()
+    gate.open_for(scene(1), WHOLE, 0.0)
+
+    assert gate.open_for(with_plate(scene(2, gain=-30.0), 900, 500), WHOLE, 0.125)
+
+
+@pytest.mark.parametrize("covered", [0.3, 0.5, 0.7, 0.95])
+def test_a_lorry_that_fills_the_picture_opens_the_gate(covered: float) -> None:
+    gate = MotionGate()
+    gate.open_for(scene(1), WHOLE, 0.0)
+    lorry = scene(2).copy()
+    lorry[:, : round(covered * 1920)] = 150
+
+    assert gate.open_for(lorry, WHOLE, 0.125)
+
+
 @given(width=st.integers(1, 40), height=st.integers(1, 40))
 def test_the_smallest_pictures_do_no_harm(width: int, height: int) -> None:
     image = np.zeros((height, width, 3), np.uint8)

@@ -1,0 +1,116 @@
+"""One camera after the other at one reader: in turn, and always with the newest picture."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lpr.agent.pipeline import CameraPipeline
+from lpr.agent.publisher import Publisher
+from lpr.domain.clock import SystemClock
+from lpr.domain.frame import Image
+from lpr.metrics import Metrics
+from lpr.outbox.memory import MemoryOutbox
+from lpr.tracking.repeat import RepeatGuard
+from lpr.tracking.standing import StandingMemory
+from lpr.vision.base import Detection
+from lpr.vision.plate_reader import PlateReader
+from tests.agent.helpers import CAMERA, make_config
+from tests.capture.helpers import ScriptedSource, Step, until
+from tests.vision.test_plate_reader import ToldRecognizer
+
+PERIOD_S = 0.05
+"""Of the cameras here; longer than the time between two frames that are analysed."""
+
+
+class HeldDetector:
+    """Finds nothing, after `go_on`; remembers how bright what it was shown is."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.shown: list[int] = []
+
+    async def detect(self, image: Image) -> tuple[Detection, ...]:
+        self.shown.append(int(image[0, 0, 0]))
+        self.begun.set()
+        await self.go_on.wait()
+        return ()
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+async def nothing() -> None:
+    """`on_published` of a pipeline that nobody listens to."""
+
+
+def pipeline_of(tmp_path: Path, camera_id: str, reader: PlateReader, steps: Sequence[Step]) -> CameraPipeline:
+    config = make_config(tmp_path, {**CAMERA, "id": camera_id, "fps": 25})
+    clock, metrics = SystemClock(), Metrics()
+    return CameraPipeline(
+        config,
+        config.cameras[0],
+        reader=reader,
+        guard=RepeatGuard(),
+        standing=StandingMemory(900.0, 86_400.0),
+        publisher=Publisher(MemoryOutbox(), config, link_up=lambda: True, clock=clock, metrics=metrics),
+        clock=clock,
+        metrics=metrics,
+        on_change=lambda: None,
+        on_published=nothing,
+        source_factory=lambda _settings, _tries: ScriptedSource(steps, period_s=PERIOD_S),
+    )
+
+
+def picture(grey: int) -> Image:
+    image = np.full((48, 64, 3), grey, np.uint8)
+    image[8:40, 8:56] = np.random.default_rng(grey).integers(0, 255, (32, 48, 3))
+    return image
+
+
+FIRST_OF_ALL = picture(1)
+"""Only tells the reader how late the camera's pictures are."""
+
+
+def held(event: threading.Event) -> Callable[[], None]:
+    """A step that waits, so that a camera shows nothing more until the test is done with it."""
+
+    def step() -> None:
+        event.wait(10.0)
+
+    return step
+
+
+async def test_a_camera_whose_turn_comes_late_is_analysed_by_its_newest_picture(
+    tmp_path: Path, workers: ThreadPoolExecutor
+) -> None:
+    detector, done = HeldDetector(), threading.Event()
+    reader = PlateReader(detector, ToldRecognizer(), workers)
+    reader.turns = asyncio.Semaphore(1)
+    first = pipeline_of(tmp_path, "FIRST", reader, [FIRST_OF_ALL, picture(10), held(done)])
+    second = pipeline_of(tmp_path, "SECOND", reader, [FIRST_OF_ALL, *map(picture, (20, 30, 40)), held(done)])
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(first.run())
+        await detector.begun.wait()
+        group.create_task(second.run())
+        await until(lambda: second.capture.statistics().offered == 3)
+        detector.begun.clear()
+        detector.go_on.set()
+        await detector.begun.wait()
+        done.set()
+        await first.stop()
+        await second.stop()
+
+    assert detector.shown == [10, 40]
+    assert second.capture.statistics().overwritten == 2
