@@ -140,7 +140,7 @@ class Agent:
                     try:
                         await self._work(stack, group, background, inbox, ready)
                     finally:
-                        await self._close_link(background)
+                        await self._close_link(background, inbox)
                         self._group = None
             except BaseExceptionGroup as errors:
                 expected, unexpected = errors.split(LprError)
@@ -176,10 +176,11 @@ class Agent:
         self._memory.save()
         await self._put_status()
 
-    async def _close_link(self, background: list[asyncio.Task[None]]) -> None:
+    async def _close_link(self, background: list[asyncio.Task[None]], inbox: CommandInbox) -> None:
         relay, *others = background
         for task in others:
             task.cancel()
+        inbox.close()
         await self._relay.stop(GRACE_S)
         if not relay.done():
             await relay

@@ -21,6 +21,8 @@ from lpr.link.files import SeenCommands
 from lpr.metrics import Metrics
 from lpr.wire import ReplyCode
 
+MAX_STRANGE = 32
+"""Names of events that are no commands, of which the log says something."""
 MAX_WAITING = 32
 """Commands that wait for their turn; one more is answered `BUSY` at once."""
 
@@ -48,14 +50,26 @@ class CommandInbox:
         self._server_now = server_now if server_now is not None else lambda: datetime.now(UTC)
         self._metrics = metrics
         self._waiting: asyncio.Queue[tuple[CommandRequest, asyncio.Future[CommandReply]]] = asyncio.Queue(max_waiting)
+        self._closed = False
+        self._strange: set[str] = set()
 
     async def submit(self, name: str, args: Sequence[object]) -> Mapping[str, Any]:
         """Take one command as it came from the wire; returns its answer, which is also given where it is nonsense."""
         reply = await self._reply(name, args)
         if self._metrics is not None:
             self._metrics.command(name if name in wire.COMMANDS else "unknown", reply.status)
-        log.info("command answered", name=name[: wire.MAX_TEXT], status=reply.status.value, message=reply.message)
+        self._log(name[: wire.MAX_TEXT], reply)
         return wire.reply_dict(reply)
+
+    def _log(self, name: str, reply: CommandReply) -> None:
+        """Every command, but of events that are none only the first of each name: a back-end may have a lot to say to
+        others in the same namespace.
+        """
+        if name not in wire.COMMANDS:
+            if name in self._strange or len(self._strange) >= MAX_STRANGE:
+                return
+            self._strange.add(name)
+        log.info("command answered", name=name, status=reply.status.value, message=reply.message)
 
     async def run(self) -> None:
         """Obey commands until cancelled; what then waits is answered with an error."""
@@ -69,15 +83,22 @@ class CommandInbox:
                     raise
                 _resolve(answer, reply)
         finally:
-            while not self._waiting.empty():
-                request, answer = self._waiting.get_nowait()
-                _resolve(answer, _error(request, ReplyCode.FAILED, "the agent is stopping"))
+            self.close()
+
+    def close(self) -> None:
+        """Obey nothing any more: what waits, and what still comes while the link stands, is answered with an error."""
+        self._closed = True
+        while not self._waiting.empty():
+            request, answer = self._waiting.get_nowait()
+            _resolve(answer, _stopping(request))
 
     async def _reply(self, name: str, args: Sequence[object]) -> CommandReply:
         try:
             request = wire.parse_command(name, args)
         except ProtocolError as error:
             return wire.refusal(name, args, error)
+        if self._closed:
+            return _stopping(request)
         answer: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
         try:
             self._waiting.put_nowait((request, answer))
@@ -109,6 +130,10 @@ def _answer(request: CommandRequest, status: ReplyStatus, code: ReplyCode | None
 
 def _error(request: CommandRequest, code: ReplyCode, message: str) -> CommandReply:
     return _answer(request, ReplyStatus.ERROR, code, message)
+
+
+def _stopping(request: CommandRequest) -> CommandReply:
+    return _error(request, ReplyCode.FAILED, "the agent is stopping")
 
 
 def _resolve(answer: asyncio.Future[CommandReply], reply: CommandReply) -> None:

@@ -44,6 +44,8 @@ proxy opens it now and then; our own deadlines know better, and come first.
 """
 _NEVER_ANSWERED_DEADLINES = 5
 """A newest emit unanswered for this many `dead_s` is an `agent_hello` that the back-end does not know."""
+MAX_INCOMING_BYTES = 8 << 20
+"""A command or an answer above this ends the connection: what it would take to read it is for the cameras."""
 _KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_COUNT = 5, 3, 3
 
 # The libraries' own lines say nothing that is not said here, and some hold whole messages.
@@ -56,6 +58,7 @@ class _WebSocket(aiohttp.ClientWebSocketResponse):
 
     heard_at: float = 0.0
     ponged: bool = False
+    too_large: bool = False
 
     async def receive(self, timeout: float | None = None) -> WSMessage:
         while True:
@@ -66,6 +69,9 @@ class _WebSocket(aiohttp.ClientWebSocketResponse):
             elif message.type is aiohttp.WSMsgType.PONG:
                 self.ponged = True
             else:
+                fault = message.data
+                if isinstance(fault, aiohttp.WebSocketError):
+                    self.too_large = fault.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
                 return message
 
     @property
@@ -89,7 +95,7 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
     async def _handle_eio_message(self, data: object) -> None:
         try:
             await super()._handle_eio_message(data)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             self.junk = f"the back-end sent what is no Socket.IO packet ({type(error).__name__})"
             self.eio.read_loop_task.cancel()
 
@@ -178,7 +184,7 @@ class SocketIoTransport:
             http_session=session,
             request_timeout=self._deadlines.disconnect_s,
             serializer=Packet,
-            websocket_extra_options={"autoping": False, "max_msg_size": 0},
+            websocket_extra_options={"autoping": False, "max_msg_size": MAX_INCOMING_BYTES},
         )
         namespace = self._settings.namespace
         client.on("connect", self._on_joined, namespace=namespace)
@@ -250,10 +256,11 @@ class SocketIoTransport:
         (acked,) = struct.unpack_from("Q", info, _TCP_INFO_BYTES_ACKED)
         return Progress(acked, unsent + tcp.get_write_buffer_size())
 
-    async def _on_event(self, name: str, *args: object) -> Mapping[str, Any] | None:
+    async def _on_event(self, name: object, *args: object) -> Mapping[str, Any] | None:
         if self._command is None:
             return None
-        return await self._command(name, args)
+        # Whatever JSON holds may stand where the name should.
+        return await self._command(name if isinstance(name, str) else repr(name), args)
 
     async def _probe_when_idle(self) -> None:
         """Ping while nothing waits for an answer (else the delivery's own deadline watches)."""
@@ -302,13 +309,12 @@ class SocketIoTransport:
     def _on_read_loop_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             task.exception()  # looked at, so that asyncio does not complain about it
-        junk = self._client.junk if self._client is not None else None
-        self._lost(junk or "the connection broke")
+        self._lost("the connection broke")
 
     def _lost(self, reason: str) -> None:
         if self._reason is not None:
             return
-        self._reason = reason
+        self._reason = reason = self._what_they_sent() or reason
         self._fail_joining(
             LinkError(
                 f"{self._settings.url} ended the connection before the namespace {self._settings.namespace} answered: "
@@ -320,6 +326,12 @@ class SocketIoTransport:
             self._up = False
             if self._disconnect is not None:
                 self._disconnect(reason)
+
+    def _what_they_sent(self) -> str | None:
+        """Where the connection ended because of what came over it: what that was."""
+        if self._web_socket is not None and self._web_socket.too_large:
+            return f"the back-end sent a message of more than {MAX_INCOMING_BYTES >> 20} MiB"
+        return self._client.junk if self._client is not None else None
 
     async def _dispose(self) -> None:
         """Leave nothing behind: no task, no socket, no entry in the library's list of clients."""

@@ -301,12 +301,18 @@ class Queue:
         now, losses, after = self.maker.now(), Losses(), 0
         while rows := self.shelf.in_order(after=after, limit=CHUNK):
             after = rows[-1].position
-            old = [row for row in rows if row.age_s(now, self.maker.boot_id) > self.limits.max_age_s]
+            old = [row for row in rows if self._waited_s(row, now) > self.limits.max_age_s]
             if not old:
                 break
             self._lose(old, losses)
         self.report(losses, CAUSE_AGE)
         self.pay()
+
+    def _waited_s(self, row: Summary, now: Instant) -> float:
+        """Seconds that a row has waited for certain: a clock that may be wrong is no reason to drop anything."""
+        if row.boot_id != self.maker.boot_id and not self.maker.clock_is_right(now):
+            return 0.0
+        return row.age_s(now, self.maker.boot_id)
 
     def correct_times(self, *, after: int, out: Container[str]) -> tuple[int | None, int]:
         """Let the times of the next `CHUNK` events follow a wall clock that was set, but of none that is in `out`.

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lpr.config import AgentConfig, RuntimeOverrides, apply_changes, effective_config, load_config, merge_changes
 from lpr.config.model import CameraConfig
 from lpr.config.overrides import _WHY_CAMERA_FIXED, CAMERA_KEYS, WHY_FIXED
-from lpr.domain.errors import ConfigError
+from lpr.domain.errors import ConfigError, ProtocolError
 from lpr.domain.passage import Action
+from lpr.wire import snake_case_changes
 
 
 @pytest.fixture
@@ -161,3 +165,36 @@ def test_a_write_that_fails_leaves_the_older_changes(config: AgentConfig, monkey
     with pytest.raises(ConfigError, match="No space left on device"):
         overrides.keep({"weather": {"humidity": 2}})
     assert json.loads(overrides.path.read_text()) == {"weather": {"humidity": 1}}
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.just(10**400), st.floats(), st.text(max_size=8), st.just("x" * 100_000),
+    st.sampled_from(["entry", "5 s", "-1 s", "1e400 s", "99999999999999 d", "nan"]),
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*CAMERA_KEYS, "minConfidence", "gateName", "gate", "source", "id", ""])
+CAMERAS = st.dictionaries(st.sampled_from(["CAM_001", "CAM_X", ""]), st.dictionaries(KEYS, VALUES) | VALUES, max_size=2)
+WEATHER = st.dictionaries(st.sampled_from(["condition", "temperature", "humidity", "rain"]), VALUES, max_size=3)
+
+
+@given(st.fixed_dictionaries({}, optional={"cameras": CAMERAS | VALUES, "weather": WEATHER | VALUES, "agent": VALUES}))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_update_config_at_all_ends_in_anything_but_a_change_or_a_refusal(
+    config: AgentConfig, changes: dict[str, Any]
+) -> None:
+    """What a command raises beside a refusal ends the agent: a back-end that repeats it would blind the gate."""
+    overrides, refused = RuntimeOverrides(config.agent.data_dir), ""
+    try:
+        snake = snake_case_changes(changes)
+        apply_changes(config, snake)
+        overrides.keep(snake)
+    except (ConfigError, ProtocolError) as error:
+        refused = str(error)
+    assert len(refused) < 5_000
+    if not refused:
+        apply_changes(config, overrides.read()[0])
+        overrides.path.unlink()

@@ -123,6 +123,24 @@ async def test_what_waits_when_the_agent_stops_is_answered() -> None:
     assert {reply["code"] for reply in replies} == {"FAILED"}
 
 
+async def test_what_comes_after_the_agent_began_to_stop_is_answered_at_once() -> None:
+    """The relay stays up for its grace time, when nobody obeys any longer."""
+    inbox = CommandInbox(recorder([]))
+    async with obeying(inbox):
+        await inbox.submit("get_status", [])
+    async with asyncio.timeout(1):
+        reply = await inbox.submit("start_processing", [{"commandId": "c-1"}])
+    assert (reply["status"], reply["commandId"], reply["message"]) == ("error", "c-1", "the agent is stopping")
+
+
+async def test_what_waits_for_an_agent_that_never_came_up_is_answered() -> None:
+    inbox = CommandInbox(recorder([]))
+    waiting = asyncio.create_task(inbox.submit("get_status", []))
+    await asyncio.sleep(0)
+    inbox.close()
+    assert (await waiting)["code"] == "FAILED"
+
+
 async def test_made_up_names_are_counted_as_unknown() -> None:
     metrics = Metrics()
     inbox = CommandInbox(recorder([]), metrics=metrics)

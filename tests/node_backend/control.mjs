@@ -22,7 +22,7 @@ const FAULTS = {
   answer: (fault, { ack }) => (ack(...fault.args), true), // not stored
   storeAndAnswer: async (fault, { ack, store }) => (await store(), ack(...fault.args), true),
   loseAck: async (fault, { store }) => Math.random() < fault.share && (await store(), true),
-  junk: (fault, { socket }) => (socket.conn.transport.socket.send(fault.text ?? "42/ai,{not json"), true),
+  junk: (fault, { socket }) => (socket.conn.transport.socket.send((fault.text ?? "42/ai,{not json").replace("#", "x".repeat(fault.fill ?? 1))), true),
 };
 
 export function control({ ai, store, settings, newestAgent }) {

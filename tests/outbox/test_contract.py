@@ -398,6 +398,23 @@ async def test_a_clock_that_was_never_set_makes_nothing_old(store: Store, clock:
     await outbox.close()
 
 
+async def test_a_clock_that_may_be_wrong_makes_nothing_of_an_earlier_run_old(store: Store, clock: FakeClock) -> None:
+    """A battery that fails may well say 2099."""
+    limits = replace(ROOMY, max_age_s=3600.0)
+    outbox = await store.open(boot_id="boot-1", limits=limits)
+    await record(outbox, "29A0")
+    await outbox.close()
+    clock.set_wall(datetime(2099, 1, 1, tzinfo=UTC))
+    store.clock_is_right = lambda wall: False
+    outbox = await store.open(boot_id="boot-2", limits=limits)
+    assert await names(outbox) == ["29A0"]
+    await outbox.close()
+    store.clock_is_right = lambda wall: True
+    outbox = await store.open(boot_id="boot-3", limits=limits)
+    assert await names(outbox) == ["QUEUE_OVERFLOW"]
+    await outbox.close()
+
+
 # --------------------------------------------------------------------------------------------------------------------
 # Delivered, and sent again
 
