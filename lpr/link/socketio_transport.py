@@ -20,7 +20,7 @@ import ssl
 import struct
 import sys
 import termios
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +90,15 @@ class _WebSocket(aiohttp.ClientWebSocketResponse):
 class _Client(socketio.AsyncClient):  # type: ignore[misc]
     """A client that survives junk: a packet that cannot be read ends the connection, not a task nobody watches."""
 
-    junk: str | None = None
+    def __init__(self, on_junk: Callable[[str], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._on_junk = on_junk
 
     async def _handle_eio_message(self, data: object) -> None:
         try:
             await super()._handle_eio_message(data)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-            self.junk = f"the back-end sent what is no Socket.IO packet ({type(error).__name__})"
-            self.eio.read_loop_task.cancel()
+            self._on_junk(f"the back-end sent what is no Socket.IO packet ({type(error).__name__})")
 
 
 class SocketIoTransport:
@@ -179,6 +180,7 @@ class SocketIoTransport:
 
     def _make_client(self, session: aiohttp.ClientSession) -> _Client:
         client = _Client(
+            self.abort,
             reconnection=False,
             handle_sigint=False,
             http_session=session,
@@ -314,7 +316,9 @@ class SocketIoTransport:
     def _lost(self, reason: str) -> None:
         if self._reason is not None:
             return
-        self._reason = reason = self._what_they_sent() or reason
+        if self._web_socket is not None and self._web_socket.too_large:
+            reason = f"the back-end sent a message of more than {MAX_INCOMING_BYTES >> 20} MiB"
+        self._reason = reason
         self._fail_joining(
             LinkError(
                 f"{self._settings.url} ended the connection before the namespace {self._settings.namespace} answered: "
@@ -326,12 +330,6 @@ class SocketIoTransport:
             self._up = False
             if self._disconnect is not None:
                 self._disconnect(reason)
-
-    def _what_they_sent(self) -> str | None:
-        """Where the connection ended because of what came over it: what that was."""
-        if self._web_socket is not None and self._web_socket.too_large:
-            return f"the back-end sent a message of more than {MAX_INCOMING_BYTES >> 20} MiB"
-        return self._client.junk if self._client is not None else None
 
     async def _dispose(self) -> None:
         """Leave nothing behind: no task, no socket, no entry in the library's list of clients."""

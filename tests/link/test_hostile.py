@@ -17,6 +17,7 @@ from lpr.link.commands import MAX_STRANGE, MAX_WAITING, CommandInbox
 from lpr.link.socketio_transport import MAX_INCOMING_BYTES
 from tests.faults.node import NodeBackend
 from tests.link.parts import running, settings
+from tests.link.test_faults import QUICK_LIMITS
 
 pytestmark = pytest.mark.node
 
@@ -80,7 +81,7 @@ async def test_a_frame_that_makes_no_sense_costs_a_connection_at_most(
     frame, outcome = FRAMES[name]
     inbox = CommandInbox(obey)
     task = asyncio.create_task(inbox.run())
-    async with running(settings(node_backend.url), on_command=inbox.submit) as site:
+    async with running(settings(node_backend.url, limits=QUICK_LIMITS), on_command=inbox.submit) as site:
         await site.until(lambda: site.relay.link_up)
         await node_backend.fault("junk", text=frame, count=1, fill=FILL)
         ids = await site.record(6)
@@ -114,7 +115,7 @@ async def test_a_flood_of_commands_is_answered_and_delivery_goes_on(node_backend
 
     inbox = CommandInbox(handle)
     task = asyncio.create_task(inbox.run())
-    async with running(settings(node_backend.url), on_command=inbox.submit) as site:
+    async with running(settings(node_backend.url, limits=QUICK_LIMITS), on_command=inbox.submit) as site:
         await site.until(lambda: site.relay.link_up)
         flood = asyncio.gather(*(node_backend.command("get_status", {"commandId": f"c-{n}"}) for n in range(200)))
         ids = await site.record(20)
