@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from typing import Any
 
@@ -30,7 +30,15 @@ from lpr.capture.source import open_source
 from lpr.config import AckRule, AgentConfig, CameraConfig, DetectorInput, Precision, RuntimeOverrides, apply_changes
 from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.commands import CameraSelection, EventRange
-from lpr.domain.errors import CaptureError, ConfigError, LprError, OutboxError, VisionError, WebError
+from lpr.domain.errors import (
+    CaptureError,
+    ConfigError,
+    DeviceNotFoundError,
+    LprError,
+    OutboxError,
+    VisionError,
+    WebError,
+)
 from lpr.domain.events import CameraState, ErrorCode, Jpeg, ProcessingStatus, Severity
 from lpr.imaging import encode_jpeg_within
 from lpr.link.base import DeliveryLimits, LinkSettings, LinkState
@@ -50,6 +58,12 @@ STATUS_EVERY_S = 30.0
 STATUS_NOT_WITHIN_S = 0.25
 """Several cameras that change at once are told in one status."""
 QUEUE_LOOK_EVERY_S = 1.0
+LAST_WORDS_S = 5.0
+"""What an agent that cannot work waits for the link, so that the back-end hears why."""
+FALLBACK_DEVICE = "CPU"
+"""What is in every machine."""
+SERVER_ERROR_EVERY_S = 3600.0
+"""Answers that cannot be read are told once in this time: the telling itself may be answered so."""
 GRACE_S = 8.0
 """What a stopping agent gives the relay for what is in flight; what is left waits on disk."""
 SNAPSHOT_MAX_BYTES = 600_000
@@ -97,6 +111,8 @@ class Agent:
         self._changed = asyncio.Event()
         self._camera_ended = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
+        self._fell_back: set[str] = set()
+        self._server_fault_told_s = float("-inf")
 
     # Life
 
@@ -218,6 +234,7 @@ class Agent:
             on_command=inbox.submit,
             on_rejected=self._rejected,
             on_delivered=self._delivered,
+            on_nonsense=self._server_answered_nonsense,
             clock=self.clock,
             metrics=self.metrics,
         )
@@ -247,6 +264,9 @@ class Agent:
             await self._publisher.raise_error(
                 ErrorCode.MODEL_ERROR, error.message, severity=Severity.CRITICAL, details={"hint": error.hint or ""}
             )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._relay.drained()
             raise
 
     async def _open_page(self, stack: AsyncExitStack) -> None:
@@ -262,12 +282,29 @@ class Agent:
         log.info("local page", url=served.url)
 
     async def _reader_of(self, camera: CameraConfig) -> PlateReader:
-        reader = await self._vision.reader(self.config.device_of(camera), detail_of(self.config, camera))
+        device, detail = self.config.device_of(camera), detail_of(self.config, camera)
+        try:
+            reader = await self._vision.reader(device, detail)
+        except DeviceNotFoundError as error:
+            # A driver that an update broke must not leave the gate blind.
+            await self._tell_fallback(device, error)
+            reader = await self._vision.reader(FALLBACK_DEVICE, detail)
         devices = self._vision.devices_of(reader)
         for network, names in devices.items():
             self.metrics.device(network, ",".join(names))
         self.board.devices[camera.id] = ",".join(dict.fromkeys(name for names in devices.values() for name in names))
         return reader
+
+    async def _tell_fallback(self, device: str, error: DeviceNotFoundError) -> None:
+        if device in self._fell_back:
+            return
+        self._fell_back.add(device)
+        await self._publisher.raise_error(
+            ErrorCode.DEVICE_FALLBACK,
+            f"{error.message}; {FALLBACK_DEVICE} does its work",
+            severity=Severity.HIGH,
+            details={"device": device, "executes": FALLBACK_DEVICE, "hint": error.hint or ""},
+        )
 
     # Cameras (Operations of the command handler)
 
@@ -468,6 +505,18 @@ class Agent:
         await asyncio.to_thread(self._memory.save)
 
     # What the link tells
+
+    async def _server_answered_nonsense(self, what: str) -> None:
+        now_s = self.clock.now().monotonic_s
+        if now_s - self._server_fault_told_s < SERVER_ERROR_EVERY_S:
+            return
+        self._server_fault_told_s = now_s
+        await self._publisher.raise_error(
+            ErrorCode.SERVER_ERROR,
+            f"the back-end's answer is not of the contract: {what}",
+            severity=Severity.MEDIUM,
+            details={"what": what},
+        )
 
     def _delivered(self, delivered: Delivered) -> None:
         self._publisher.delivered(delivered.ticket.event_id)

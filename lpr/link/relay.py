@@ -63,6 +63,7 @@ class Delivered:
 OnRejected: TypeAlias = Callable[[Rejection], Awaitable[None]]
 OnDelivered: TypeAlias = Callable[[Delivered], None]
 OnChange: TypeAlias = Callable[[LinkState], None]
+OnNonsense: TypeAlias = Callable[[str], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Relay:
 
     `next_epoch` gives a number that grows with every connection, over restarts (`EpochFile.next`). `on_rejected` is
     awaited for every event that was buried, except for rejected `EVENT_REJECTED` errors, which would breed for ever.
+    `on_nonsense` is awaited for every answer of the back-end that cannot be read, with words for what it is.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class Relay:
         on_rejected: OnRejected | None = None,
         on_delivered: OnDelivered | None = None,
         on_change: OnChange | None = None,
+        on_nonsense: OnNonsense | None = None,
         clock: Clock | None = None,
         metrics: m.Metrics | None = None,
     ) -> None:
@@ -117,6 +120,7 @@ class Relay:
         self._on_rejected = on_rejected
         self._on_delivered = on_delivered
         self._on_change = on_change
+        self._on_nonsense = on_nonsense
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._metrics = metrics
 
@@ -317,6 +321,7 @@ class Relay:
         wishes = wire.parse_hello_answer(answer.result() if answer.done() else ())
         for problem in wishes.problems:
             log.warning("agent_hello was answered with nonsense", problem=problem)
+            self._tell_nonsense(f"agent_hello: {problem}")
         if wishes.server_time is not None:
             self._learn_server_clock(wishes.server_time, sent_at.monotonic_s)
         self._packing = Packing(
@@ -503,6 +508,7 @@ class Relay:
             case wire.Unreadable(reason):
                 counts.put_off += 1
                 log.warning("an answer cannot be read", event_id=sent.ticket.event_id, reason=reason)
+                self._tell_nonsense(reason)
             case wire.Retry() | wire.SoftFailure():
                 counts.put_off += 1
                 self._measure(m.Delivery.RETRIED, rtt_ms)
@@ -525,6 +531,10 @@ class Relay:
     def _learn_server_clock(self, server_time: datetime, sent_at_s: float) -> None:
         """The back-end read its clock somewhere between our sending and its answer: take the middle."""
         self._server_origin = server_time - timedelta(seconds=(sent_at_s + self._now()) / 2)
+
+    def _tell_nonsense(self, what: str) -> None:
+        if self._on_nonsense is not None and self._tasks is not None:
+            self._tasks.create_task(self._on_nonsense(what), name="relay-nonsense")
 
     def _strike(self, emission: int) -> None:
         """No answer came."""

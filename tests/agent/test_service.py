@@ -15,7 +15,7 @@ from lpr.agent.service import Agent
 from lpr.backend.server import Backend, BackendSettings
 from lpr.cli.demo import expected_texts, sample_clip
 from lpr.config import AgentConfig
-from lpr.domain.errors import DeviceNotFoundError, OutboxLockedError
+from lpr.domain.errors import OutboxLockedError
 from lpr.domain.events import AgentState, CameraState
 from tests.agent.helpers import make_config
 
@@ -42,12 +42,6 @@ async def until(condition: Callable[[], bool], *, timeout_s: float = 60.0) -> No
     async with asyncio.timeout(timeout_s):
         while not condition():  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.02)
-
-
-@pytest.fixture(scope="session")
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled networks, made once for all tests."""
-    return tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture
@@ -200,15 +194,6 @@ async def test_what_is_recorded_without_a_back_end_waits_and_is_replayed_by_the_
     assert sorted(e.data["plate"]["text"] for e in detected) == sorted(expected_texts(sample_clip()))
     assert all(event.replayed for event in detected), "a back-end opens no barrier on these"
     assert {event.boot_id for event in detected} == {first.boot_id}
-
-
-async def test_a_device_that_is_not_there_is_named_with_those_that_are(
-    tmp_path: Path, model_cache: Path, backend: Backend
-) -> None:
-    agent = Agent(agent_config(tmp_path, model_cache, backend.url, device="GPU.7"))
-
-    with pytest.raises(DeviceNotFoundError, match=r"GPU\.7.*CPU"):
-        await agent.run()
 
 
 async def test_a_second_agent_on_one_data_directory_is_refused(

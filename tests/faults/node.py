@@ -139,7 +139,7 @@ class NodeBackend:
         await self._post("/reset", {})
 
     async def state(self) -> Mapping[str, Any]:
-        """What it has seen: stored (a count), agents and joined (auth), received (name, eventId, delivery, at)."""
+        """What it has seen: stored (a count), agents, joined (auth), hellos, received (name, eventId, delivery, at)."""
         return await self._post("/state", {})
 
     def stored(self) -> list[dict[str, Any]]:

@@ -12,11 +12,11 @@ import pytest
 from lpr import wire
 from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.commands import CommandReply, CommandRequest, GetStatus, ReplyStatus
-from lpr.link.base import OnCommand
+from lpr.link.base import DeliveryLimits, OnCommand
 from lpr.link.commands import CommandInbox, Handler
 from lpr.outbox.memory import MemoryOutbox
 from tests.faults.node import NodeBackend
-from tests.link.parts import Site, camera_lost, picture, running
+from tests.link.parts import Site, camera_lost, detection, picture, running
 from tests.link.servers import Arrived, InProcess, Node, Server, Small, small
 
 SERVERS = [InProcess.name, Small.name, pytest.param(Node.name, marks=pytest.mark.node)]
@@ -64,6 +64,71 @@ async def test_auth_says_who_we_are_and_the_epoch_grows_with_every_connection(se
     assert [auth["epoch"] for auth in auths] == [1, 2]
     assert {auth["agentId"] for auth in auths} == {"gate-nuc-01"}
     assert {auth["bootId"] for auth in auths} == {"boot-1"}
+
+
+@pytest.mark.node
+async def test_the_auth_object_has_all_of_its_fields(node_backend: NodeBackend) -> None:
+    async with join(Node(node_backend)) as site:
+        await site.until(lambda: site.relay.link_up)
+        [auth] = (await node_backend.state())["agents"]
+    assert auth == {
+        "token": node_backend.token, "agentId": "gate-nuc-01", "bootId": "boot-1", "epoch": 1, "version": "0.1.0",
+        "contract": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.node
+async def test_the_greeting_says_who_the_agent_is_and_what_it_can(node_backend: NodeBackend) -> None:
+    async with join(Node(node_backend)) as site:
+        await site.until(lambda: site.relay.link_up)
+        [hello] = (await node_backend.state())["hellos"]
+    assert hello.keys() == {"agentId", "version", "contract", "capabilities"}
+    assert {f"command:{name}" for name in wire.COMMANDS} <= set(hello["capabilities"])
+
+
+@pytest.mark.node
+async def test_the_backlog_comes_at_the_rate_that_the_greeting_was_answered_with(node_backend: NodeBackend) -> None:
+    await node_backend.settings(hello={"replayPerSecond": 20})
+    outbox = MemoryOutbox(agent_id="gate-nuc-01", boot_id="boot-1")
+    for _ in range(10):
+        await outbox.record(detection(), link_up=False)
+    server = Node(node_backend)
+    link = server.settings()
+    async with running(link, transport=server.transport(link), outbox=outbox) as site:
+        await site.until_empty()
+    at = [received["at"] for received in (await node_backend.state())["received"]]
+    assert len(at) == 10
+    assert 0.9 * 9 / 20 <= (at[-1] - at[0]) / 1000 < 3.0
+
+
+@pytest.mark.node
+async def test_an_event_that_is_put_off_comes_again_when_the_back_end_said(node_backend: NodeBackend) -> None:
+    async with join(Node(node_backend)) as site:
+        await site.until(lambda: site.relay.link_up)
+        await node_backend.fault("retry", count=1, afterMs=400)
+        await site.record()
+        await site.until_empty()
+    first, again = (await node_backend.state())["received"]
+    assert first["eventId"] == again["eventId"]
+    assert 395 <= again["at"] - first["at"] < 3000
+    assert (first["delivery"]["attempt"], again["delivery"]["attempt"]) == (1, 2)
+    assert (first["delivery"]["replayed"], again["delivery"]["replayed"]) == (False, True)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("answer", [{"success": False}, {"error": "disk full"}, {"ok": False, "message": "later"}])
+async def test_ten_answers_without_success_make_a_dead_letter(
+    node_backend: NodeBackend, answer: dict[str, Any]
+) -> None:
+    await node_backend.fault("answer", args=[answer], types=["license_plate_detected"])
+    limits = DeliveryLimits(first_retry_s=0.01, max_retry_s=0.02)
+    async with join(Node(node_backend), limits=limits) as site:
+        [event_id] = await site.record()
+        await site.until(lambda: site.rejections)
+        [letter] = await site.outbox.dead_letters(limit=9)
+    attempts = [received for received in (await node_backend.state())["received"] if received["eventId"] == event_id]
+    assert len(attempts) == 10
+    assert (letter.ticket.event_id, letter.code) == (event_id, "NOT_TAKEN")
 
 
 @pytest.mark.parametrize("payload", list(PayloadShape))

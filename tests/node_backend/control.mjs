@@ -4,7 +4,7 @@
 //   POST /settings {token?, hello?, joinDelayMs?}
 //   POST /command  {name, args?, timeoutMs?}            emitted to the newest agent with a callback; its answer
 //   POST /kick, /close, /forget, /reset
-//   GET  /state    {stored, agents, joined, received}
+//   GET  /state    {stored, agents, joined, hellos, received}
 import { createServer } from "node:http";
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -30,6 +30,7 @@ export function control({ ai, store, settings, newestAgent }) {
   let joinDelayMs = 0;
   const received = [];
   const joined = [];
+  const hellos = [];
   const atStart = { ...settings };
 
   const routes = {
@@ -55,7 +56,7 @@ export function control({ ai, store, settings, newestAgent }) {
       ai.disconnectSockets(true);
       await store.clear();
       fault = null;
-      joinDelayMs = joined.length = received.length = 0;
+      joinDelayMs = joined.length = hellos.length = received.length = 0;
       Object.assign(settings, atStart);
       return {};
     },
@@ -63,6 +64,7 @@ export function control({ ai, store, settings, newestAgent }) {
       stored: store.size,
       agents: [...ai.sockets.values()].map((socket) => socket.handshake.auth),
       joined,
+      hellos,
       received,
     }),
   };
@@ -76,6 +78,7 @@ export function control({ ai, store, settings, newestAgent }) {
 
   return {
     beforeJoin: (socket) => (joined.push(socket.handshake.auth), wait(joinDelayMs)),
+    greeted: (hello) => hellos.push(hello),
     listen: (port) => new Promise((resolve) => http.listen(port, "127.0.0.1", () => resolve(http.address().port))),
     intercept: async (socket, name, message, ack) => {
       received.push({ name, eventId: message?.eventId, delivery: message?.delivery, at: Date.now() });

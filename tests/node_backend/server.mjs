@@ -53,7 +53,8 @@ ai.on("connection", (socket) => {
   socket.on("disconnect", (reason) => console.log(`agent ${agentId} gone: ${reason}`));
 
   socket.on("agent_hello", (hello, ack) => {
-    if (settings.hello) ack?.({ ...settings.hello, serverTime: new Date().toISOString() });
+    control?.greeted(hello);
+    if (settings.hello) ack?.({ serverTime: new Date().toISOString(), ...settings.hello });
   });
 
   for (const name of EVENTS) {
