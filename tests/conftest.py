@@ -1,14 +1,17 @@
-"""Fixtures that several packages' tests share: the Node back-end and a network that breaks."""
+"""Fixtures that several packages' tests share: the Node back-end, a network that breaks, a real camera."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from tests.faults import node
 from tests.faults.node import NodeBackend
 from tests.faults.proxy import TcpProxy
+from tests.rtsp.server import RtspServer, StartServer, why_not
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -45,3 +48,16 @@ async def proxy(node_backend: NodeBackend) -> AsyncIterator[TcpProxy]:
     """A network between the agent and the Node back-end."""
     async with TcpProxy(node_backend.port) as between:
         yield between
+
+
+@pytest.fixture
+def rtsp() -> Iterator[StartServer]:
+    """Starts real RTSP servers that are gone when the test is over."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with ExitStack() as servers:
+
+        def start(**options: Any) -> RtspServer:
+            return servers.enter_context(RtspServer(**options))
+
+        yield start

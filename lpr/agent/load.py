@@ -22,7 +22,7 @@ import psutil
 
 from lpr.agent.heap import give_frames_back
 from lpr.agent.service import Agent
-from lpr.capture.base import CameraSettings, FrameSource
+from lpr.capture.base import CameraSettings, ConnectionHistory, FrameSource
 from lpr.capture.looped import LoopedClip
 from lpr.capture.source import open_source
 from lpr.config import AgentConfig, config_from
@@ -98,10 +98,10 @@ class Streams:
         self._places = {camera_id: place for place, camera_id in enumerate(camera_ids)}
         self._clips: dict[str, LoopedClip] = {}
 
-    def open(self, settings: CameraSettings, tries: int) -> FrameSource:
+    def open(self, settings: CameraSettings, history: ConnectionHistory) -> FrameSource:
         """The source of one camera, for its `CameraReader`."""
         if self._options.sources:
-            return open_source(settings, tries)
+            return open_source(settings, history)
         # Spread over ten seconds of the clip: decoding up to a place in it takes time of its own.
         spread = round(10 * self._options.stream_fps * self._places[settings.camera_id] / len(self._places))
         clip = LoopedClip(self._options.clip, fps=self._options.stream_fps, skip=spread)

@@ -17,7 +17,9 @@ class CaptureLimits:
     `read_timeout_s` are the decoder's own; a frozen stream takes it twice `read_timeout_s` to give up, which must be
     little more than `stale_after_s`, so that its thread has ended before the next one starts. A camera that answers and
     has never shown a picture is told lost after `first_picture_grace_s` and hung up on after `first_picture_within_s`:
-    some send a whole picture only every ten seconds.
+    some send a whole picture only every ten seconds. Between tries lie up to `backoff_first_s`, then twice as long each
+    time, `backoff_most_s` at most; a login that was refused is tried again after `refused_first_s` to `refused_most_s`,
+    for cameras lock an account (or this machine out) after about five tries.
     """
 
     open_timeout_s: float = 4.0
@@ -27,6 +29,8 @@ class CaptureLimits:
     first_picture_grace_s: float = 10.0
     backoff_first_s: float = 1.0
     backoff_most_s: float = 30.0
+    refused_first_s: float = 60.0
+    refused_most_s: float = 600.0
     steady_after_s: float = 10.0
     stop_within_s: float = 5.0
     queue_length: int = 8
@@ -49,6 +53,20 @@ class CameraSettings:
     pace: Pace = Pace.REALTIME
     repeat: bool = False
     limits: CaptureLimits = CaptureLimits()
+
+
+@dataclass(slots=True)
+class ConnectionHistory:
+    """What the connections to one camera have taught, for the next one.
+
+    `fruitless` is how many in a row gave no picture; `refused` whether the last one failed at the login. Of decoding on
+    the GPU: `software_only` once it is given up for this camera, `hardware_failures` how often in a row it broke soon.
+    """
+
+    fruitless: int = 0
+    refused: bool = False
+    software_only: bool = False
+    hardware_failures: int = 0
 
 
 class FrameSource(Protocol):

@@ -6,11 +6,9 @@ that are wanted there, and only those are fetched and piped over, as I420 with a
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import select
-import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -19,19 +17,14 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from lpr.capture.base import CameraSettings, FrameSource
-from lpr.capture.network import NetworkSource, check
+from lpr.capture.base import CameraSettings
+from lpr.capture.network import check
 from lpr.capture.rtsp import greet
 from lpr.domain.address import StreamAddress
-from lpr.domain.choices import Decoder
 from lpr.domain.errors import CaptureError
 from lpr.domain.frame import Image
 from lpr.domain.secrets import mask_secrets
 
-RENDER_NODES = Path("/dev/dri")
-DRM_CLASS = Path("/sys/class/drm")
-
-_INTEL = "0x8086"
 _HEADROOM = 1.5
 """More pictures than are analysed are fetched, so that the reader's own rhythm has a choice."""
 
@@ -39,19 +32,17 @@ _BURST_S = 2.0
 _BURST_GAP_S = 0.015
 _PIPE_BYTES = 1 << 20
 _SAID_BYTES = 4096
+_SAID_LINES = 10
 _SIDE_MAX_PX = 16384
-_HARDWARE_FAULT = re.compile(
-    r"va-?api|hwaccel|hwdownload|VADisplay|libva|impossible to convert|/dev/dri", re.IGNORECASE
-)
-
-_software_only: set[str] = set()
-"""Streams that were told to be decoded in software: neither tried nor told again at every reconnection."""
-
 _log = structlog.get_logger("capture")
 
 
 class HardwareDecodeError(CaptureError):
-    """The GPU cannot decode this stream; software may."""
+    """The stream is there, and ffmpeg or the GPU cannot decode it; software may."""
+
+
+class NoPictureError(CaptureError):
+    """ffmpeg runs and gave no picture in time: the camera's fault or the GPU's."""
 
 
 class FfmpegSource:
@@ -69,6 +60,7 @@ class FfmpegSource:
         self._said = b""
         self._waiting: tuple[int, int, bytes] | None = None
         self._grabbed: tuple[int, int, bytes] | None = None
+        self._interrupted = False
         self._first_s: float | None = None
         self._previous_s = 0.0
 
@@ -142,6 +134,7 @@ class FfmpegSource:
 
     def interrupt(self) -> None:
         """Kill ffmpeg, which ends a blocked read at once."""
+        self._interrupted = True
         process = self._process
         if process is not None:
             process.kill()
@@ -151,10 +144,10 @@ class FfmpegSource:
         kind, size, _depth = (self._read_line(deadline_s) for _ in range(3))
         found = re.fullmatch(rb"(\d+) (\d+)", size)
         if kind != b"P5" or found is None:
-            raise CaptureError(f"{self._program} sent something else than pictures of {self.description}")
+            raise HardwareDecodeError(f"{self._program} sent something else than pictures of {self.description}")
         width, rows = int(found[1]), int(found[2])
-        if not (0 < width <= _SIDE_MAX_PX and 0 < rows <= _SIDE_MAX_PX):
-            raise CaptureError(f"{self.description} sends pictures of {width} x {rows * 2 // 3} pixels")
+        if not (0 < width <= _SIDE_MAX_PX and 0 < rows <= _SIDE_MAX_PX) or width % 2 or rows % 3:
+            raise HardwareDecodeError(f"ffmpeg gives pictures of {width} x {rows * 2 / 3:g} pixels")
         self._receive(width * rows, deadline_s)
         data = bytes(memoryview(self._received)[: width * rows])
         del self._received[: width * rows]
@@ -178,7 +171,7 @@ class FfmpegSource:
             left_s = deadline_s - time.monotonic()
             ready = select.select(listening, [], [], max(0.0, left_s))[0]
             if not ready:
-                raise CaptureError(
+                raise NoPictureError(
                     f"{self.description} sent no picture in time",
                     hint="The connection stands, but nothing comes: look at the camera and at the network to it.",
                 )
@@ -194,86 +187,23 @@ class FfmpegSource:
                 self._received += data
 
     def _fault(self) -> CaptureError:
-        """Why ffmpeg ended, from what it said last; where the camera is at fault, from the camera itself."""
+        """Why ffmpeg ended: the camera's own word where that is at fault, else what ffmpeg said last."""
+        if self._interrupted:
+            return CaptureError(f"{self.description} was called off")
         process = self._process
         if process is not None and process.stderr is not None:
             process.wait()
             self._said = (self._said + process.stderr.read())[-_SAID_BYTES:]
         lines = mask_secrets(self._said.decode("utf-8", "replace")).strip().splitlines()
+        if lines:
+            _log.warning("decoder_said", camera=self._settings.camera_id, lines=lines[-_SAID_LINES:])
         last = lines[-1] if lines else "without a word"
-        if self._device is not None and _HARDWARE_FAULT.search("\n".join(lines)):
-            return HardwareDecodeError(f"the GPU cannot decode {self.description}: {last}")
-        if self._first_s is None:
-            try:
-                check(self._address, self._settings.limits.open_timeout_s / 2)
-            except CaptureError as error:
-                return error
-        return CaptureError(f"ffmpeg ended on {self.description}: {last}")
-
-
-class VaapiSource:
-    """A stream on the GPU where that works, in software where it does not, with a warning that says so."""
-
-    def __init__(self, settings: CameraSettings, address: StreamAddress, *, patient: bool = False) -> None:
-        self._settings = settings
-        self._address = address
-        self._software = NetworkSource(settings, address, patient=patient)
-        self._source: FrameSource = self._software
-
-    @property
-    def live(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def description(self) -> str:
-        """The address without its password."""
-        return self._software.description
-
-    def open(self) -> None:
-        """Open on the GPU, or in software. Raises `CaptureError` where the camera gives no picture either way."""
-        device, why_not = vaapi_device()
-        if self.description in _software_only:
-            device = None
-        elif device is None:
-            if self._settings.decoder is Decoder.VAAPI:
-                self._warn(why_not)
-            _software_only.add(self.description)
-        if device is not None:
-            self._source = FfmpegSource(self._settings, self._address, device=device)
-            try:
-                self._source.open()
-                return
-            except HardwareDecodeError as error:
-                self._source.close()
-                self._warn(error.message)
-                _software_only.add(self.description)
-        self._source = self._software
-        self._source.open()
-
-    def grab(self) -> float | None:
-        """As the source that was opened has it."""
-        return self._source.grab()
-
-    def retrieve(self) -> Image:
-        """The picture grabbed last."""
-        return self._source.retrieve()
-
-    def close(self) -> None:
-        """Let go of whichever was opened."""
-        self._source.close()
-
-    def interrupt(self) -> None:
-        """Make a blocked call return, where the source can."""
-        self._source.interrupt()
-
-    def _warn(self, reason: str) -> None:
-        _log.warning(
-            "decoding_in_software",
-            camera=self._settings.camera_id,
-            reason=reason,
-            hint="A GPU needs ffmpeg, intel-media-va-driver and the group `render`; `decoder: software` does without.",
-        )
+        try:
+            check(self._address, self._settings.limits.open_timeout_s / 2)
+        except CaptureError as error:
+            return error
+        words = f"{self._program} ended on {self.description}, and the camera is there: {last}"
+        return HardwareDecodeError(words) if self._device is not None else CaptureError(words)
 
 
 def ffmpeg_command(program: str, fps: float, device: Path | None) -> Sequence[str]:
@@ -290,7 +220,7 @@ def ffmpeg_command(program: str, fps: float, device: Path | None) -> Sequence[st
         # More threads hold back a picture each.
         *("-threads", "1", "-flags", "low_delay"),
         *("-protocol_whitelist", protocols, "-f", "concat", "-safe", "0", "-i", "pipe:0", "-an"),
-        *("-vf", ",".join([wanted, *fetched, "format=yuv420p"]), "-vsync", "passthrough"),
+        *("-vf", ",".join([wanted, *fetched, "format=yuv420p"]), "-fps_mode", "passthrough"),
         *("-f", "image2pipe", "-c:v", "pgmyuv", "pipe:1"),
     ]
 
@@ -315,33 +245,3 @@ def as_i420(data: bytes, width: int, height: int) -> Image:
     i420[count : count * 5 // 4] = chroma[:, : width // 2].ravel()
     i420[count * 5 // 4 :] = chroma[:, width // 2 :].ravel()
     return i420.reshape(height * 3 // 2, width)
-
-
-@functools.cache
-def vaapi_device() -> tuple[Path | None, str]:
-    """The render node of an Intel GPU that this machine's ffmpeg can use, or None and why not; looked up once."""
-    device = _intel_render_node()
-    if device is None:
-        return None, "this machine has no Intel GPU that decodes (no Intel render node in /dev/dri)"
-    if not os.access(device, os.R_OK | os.W_OK):
-        return None, f"this user must not use {device}: put it into the group `render`"
-    program = shutil.which("ffmpeg")
-    if program is None:
-        return None, "ffmpeg is not installed: apt-get install ffmpeg intel-media-va-driver"
-    known = subprocess.run(  # noqa: S603  # the system's own ffmpeg
-        [program, "-hide_banner", "-hwaccels"], capture_output=True, text=True, check=False
-    )
-    if "vaapi" not in known.stdout.split():
-        return None, "this machine's ffmpeg was built without VA-API"
-    return device, ""
-
-
-def _intel_render_node() -> Path | None:
-    for node in sorted(RENDER_NODES.glob("renderD*")) if RENDER_NODES.is_dir() else []:
-        try:
-            vendor = (DRM_CLASS / node.name / "device" / "vendor").read_text().strip()
-        except OSError:
-            continue
-        if vendor == _INTEL:
-            return node
-    return None

@@ -6,9 +6,9 @@ import base64
 import http.client
 import time
 
-from lpr.capture.base import CameraSettings
+from lpr.capture.base import CameraSettings, ConnectionHistory
 from lpr.capture.opencv import OpenCvCapture
-from lpr.capture.rtsp import greet, probe
+from lpr.capture.rtsp import greet, judge, probe, unverified
 from lpr.domain.address import StreamAddress
 from lpr.domain.choices import RtspTransport
 from lpr.domain.errors import CaptureError
@@ -26,12 +26,13 @@ _PATIENT_READ_MS = 12_000
 
 
 class NetworkSource:
-    """One stream, connected once. Every second try in vain is `patient`: it looks longer at what the camera sends."""
+    """One stream, connected once. Every second try in vain is patient: it looks longer at what the camera sends."""
 
-    def __init__(self, settings: CameraSettings, address: StreamAddress, *, patient: bool = False) -> None:
+    def __init__(self, settings: CameraSettings, address: StreamAddress, history: ConnectionHistory) -> None:
         self._settings = settings
         self._address = address
-        self._patient = patient
+        self._patient = history.fruitless % 2 == 1
+        self._refused = history.refused
         self._capture = OpenCvCapture(self._address.masked)
         self._opened_s = 0.0
 
@@ -49,10 +50,13 @@ class NetworkSource:
         """Let the decoder connect. Raises `CaptureError` that tells what is wrong.
 
         A sign of life comes first, so that a dead camera does not hold up the opening of others. What is wrong with a
-        stream is asked only when it could not be opened: some cameras need a moment after one that asked and left.
+        stream is asked only when it could not be opened: some cameras need a moment after one that asked and left. But
+        one that refused the login last time is asked first, with one login instead of the decoder's and ours.
         """
         limits = self._settings.limits
-        greet(self._address, limits.open_timeout_s / 2)
+        # Of HTTP we cannot ask it: our question speaks no Digest, the decoder does.
+        ask = probe if self._refused and self._address.scheme.startswith("rtsp") else greet
+        ask(self._address, limits.open_timeout_s / 2)
         patient = self._patient
         parameters = {
             "CAP_PROP_OPEN_TIMEOUT_MSEC": _PATIENT_OPEN_MS if patient else limits.open_timeout_s * 1000,
@@ -62,9 +66,8 @@ class NetworkSource:
         }
         if not self._capture.open(self._address.url, "CAP_FFMPEG", parameters, self._options()):
             check(self._address, limits.open_timeout_s / 2)
-            said = f" (it says {http_status(self._address, 2.0)})" if self._address.scheme.startswith("http") else ""
             raise CaptureError(
-                f"{self.description} answers, but its stream cannot be opened{said}",
+                f"{self.description} answers, but its stream cannot be opened",
                 hint="Does a player such as VLC show it? The camera should send H.264 or H.265"
                 + (" over UDP; try `transport: tcp`." if self._settings.transport is RtspTransport.UDP else "."),
             )
@@ -109,18 +112,24 @@ def check(address: StreamAddress, timeout_s: float) -> None:
         probe(address, timeout_s)
     else:
         greet(address, timeout_s)
+        ask_web(address, timeout_s)
 
 
-def http_status(address: StreamAddress, timeout_s: float) -> str:
-    """What a web server answers at `address`, in words, to explain a stream that cannot be opened."""
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    link = kind(address.host.strip("[]"), address.port, timeout=timeout_s)
+def ask_web(address: StreamAddress, timeout_s: float) -> None:
+    """What a camera's web server answers at `address`; raises `CaptureError` where that is no success."""
+    host, port = address.host.strip("[]"), address.port
+    link = (
+        http.client.HTTPSConnection(host, port, timeout=timeout_s, context=unverified())
+        if address.scheme == "https"
+        else http.client.HTTPConnection(host, port, timeout=timeout_s)
+    )
     try:
         login = base64.b64encode(f"{address.user}:{address.password}".encode()).decode()
         link.request("GET", address.path or "/", headers={"Authorization": f"Basic {login}"} if address.user else {})
-        answer = link.getresponse()
-        return f"{answer.status} {answer.reason}"
+        with link.getresponse() as answer:
+            status, words = answer.status, f"{answer.status} {answer.reason}"
     except (OSError, http.client.HTTPException) as error:
-        return f"nothing that can be read ({type(error).__name__})"
+        raise CaptureError(f"{address.place} answers nothing that can be read ({type(error).__name__})") from error
     finally:
         link.close()
+    judge(status, words, address)

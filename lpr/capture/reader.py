@@ -24,19 +24,20 @@ from typing import Any, Self, TypeAlias
 
 import structlog
 
-from lpr.capture.base import CameraSettings, FrameSource
+from lpr.capture.base import CameraSettings, ConnectionHistory, FrameSource
 from lpr.capture.buffers import FrameBuffer, FrameQueue, LatestFrame
+from lpr.capture.retry import RetryWaits
 from lpr.capture.session import CaptureCounts, Session
 from lpr.capture.source import describe_source, open_source
 from lpr.capture.timing import FpsLimiter, RateMeter
 from lpr.domain.clock import Clock, Instant, SystemClock
-from lpr.domain.errors import CaptureError, ConfigError
+from lpr.domain.errors import CaptureError, CaptureRefusedError, ConfigError
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame
 from lpr.domain.secrets import mask_secrets
 
-SourceFactory: TypeAlias = Callable[[CameraSettings, int], FrameSource]
-"""Makes the source for the next connection; the number is how many in a row gave no picture."""
+SourceFactory: TypeAlias = Callable[[CameraSettings, ConnectionHistory], FrameSource]
+"""Makes the source for the next connection, from what the earlier ones have taught."""
 
 _SAID_WITHIN_S = 10.0
 _SAID_LINES = 10
@@ -89,14 +90,6 @@ class CaptureStatistics:
     last_picture: Instant | None
 
 
-def backoff_ceilings(first_s: float, most_s: float) -> list[float]:
-    """The longest wait before each further try: doubling from `first_s` to `most_s`."""
-    ceilings = [first_s]
-    while ceilings[-1] < most_s:
-        ceilings.append(min(most_s, ceilings[-1] * 2))
-    return ceilings
-
-
 class CameraReader:
     """Reads one camera or file for the event loop.
 
@@ -127,8 +120,9 @@ class CameraReader:
         self._on_problem = on_problem
         self._decoder_says = decoder_says
         self._source_factory = source_factory
-        self._jitter = jitter or random.Random()
         limits = settings.limits
+        self._waits = RetryWaits(limits, jitter or random.Random())
+        self._history = ConnectionHistory()
         self._buffer: FrameBuffer = LatestFrame() if self.info.live else FrameQueue(limits.queue_length)
         self._limiter = FpsLimiter(settings.fps)
         self._counts = CaptureCounts()
@@ -137,7 +131,6 @@ class CameraReader:
         self._age_s: float | None = None
         self._lost = 0
         self._tries = 0
-        self._fruitless = 0
         self._state = CameraState.STOPPED
         self._session: Session | None = None
         self._abandoned: list[Session] = []
@@ -263,9 +256,6 @@ class CameraReader:
     # Live cameras --------------------------------------------------------------------------------------------------
 
     async def _keep_connected(self) -> None:
-        limits = self.settings.limits
-        ceilings = backoff_ceilings(limits.backoff_first_s, limits.backoff_most_s)
-        failures = 0
         while not self._stopping.is_set():
             fault = await self._connect_once()
             if self._stopping.is_set():
@@ -276,11 +266,9 @@ class CameraReader:
                 await self._give_up_session()
                 continue
             if session is not None and self._was_steady(session):
-                failures = 0
+                self._waits.succeeded()
             self._lose(fault)
-            ceiling_s = ceilings[min(failures, len(ceilings) - 1)]
-            failures += 1
-            wait_s = max(limits.backoff_first_s / 5, self._jitter.uniform(0.0, ceiling_s))
+            wait_s = self._waits.after(fault)
             self._log.info("camera_retry", reason=mask_secrets(fault.message), hint=fault.hint, wait_s=round(wait_s, 1))
             await self._pause(wait_s)
             await self._give_up_session()
@@ -291,9 +279,10 @@ class CameraReader:
             session = self._begin_session()
         except (CaptureError, ConfigError) as error:
             return CaptureError(error.message, hint=error.hint)
-        fault = await self._watch(session)
-        self._fruitless = 0 if session.first_picture else self._fruitless + 1
-        return fault or CaptureError(f"{self.info.description} ended the stream")
+        fault = await self._watch(session) or CaptureError(f"{self.info.description} ended the stream")
+        self._history.fruitless = 0 if session.first_picture else self._history.fruitless + 1
+        self._history.refused = isinstance(fault, CaptureRefusedError)
+        return fault
 
     async def _watch(self, session: Session) -> CaptureError | None:
         """Until the session fails, goes silent, or we stop."""
@@ -376,7 +365,7 @@ class CameraReader:
     def _begin_session(self) -> Session:
         self._tries += 1
         session = Session(
-            self._source_factory(self.settings, self._fruitless),
+            self._source_factory(self.settings, self._history),
             self.settings,
             self._buffer,
             self._counts,
@@ -418,10 +407,13 @@ class CameraReader:
             self._log.warning("capture_thread_left", within_s=self.settings.limits.stop_within_s)
 
     async def _pause(self, seconds: float) -> None:
+        """Wait, unless we are stopping."""
+        either = {asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(self._clock.sleep(seconds))}
         try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in either:
+                waiting.cancel()
 
     # States --------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from lpr.domain.address import StreamAddress
-from lpr.domain.errors import CaptureError
+from lpr.domain.errors import CaptureError, CaptureRefusedError
 
 _ANSWER_MAX_BYTES = 65536
 _CHALLENGE_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,]+))')
@@ -31,8 +31,7 @@ def greet(address: StreamAddress, timeout_s: float) -> None:
     with connection(address, timeout_s) as link:
         if address.scheme.startswith("rtsp"):
             answer = _ask(link, address, deadline_s, "OPTIONS", sequence=1)
-            if answer.status == 0:
-                _judge(answer, address)
+            _be_rtsp(answer, address)
 
 
 def probe(address: StreamAddress, timeout_s: float) -> None:
@@ -48,7 +47,8 @@ def probe(address: StreamAddress, timeout_s: float) -> None:
             if authorization is None:
                 return  # a scheme that we do not speak: the decoder may
             answer = _ask(link, address, deadline_s, "DESCRIBE", sequence=2, authorization=authorization)
-    _judge(answer, address)
+    _be_rtsp(answer, address)
+    judge(answer.status, f"{answer.status} {answer.words}", address)
 
 
 @contextmanager
@@ -75,14 +75,18 @@ def connection(address: StreamAddress, timeout_s: float) -> Iterator[socket.sock
         if address.scheme not in ("rtsps", "https"):
             yield plain
             return
-        # Cameras sign their own certificates; the decoder does not check them either.
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         try:
-            with context.wrap_socket(plain) as secured:
+            with unverified().wrap_socket(plain) as secured:
                 yield secured
         except (ssl.SSLError, TimeoutError) as error:
             raise CaptureError(f"{address.place} does not speak TLS: {error}") from error
+
+
+def unverified() -> ssl.SSLContext:
+    """TLS with whatever certificate: cameras sign their own, and the decoder does not check them either."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class _Answer:
@@ -143,31 +147,36 @@ def _receive(link: socket.socket, deadline_s: float) -> bytes:
     return data
 
 
-def _judge(answer: _Answer, address: StreamAddress) -> None:
-    if answer.status == 200 or 300 <= answer.status < 400:
-        return
+def _be_rtsp(answer: _Answer, address: StreamAddress) -> None:
     if answer.status == 0:
         raise CaptureError(
             f"what answers at {address.place} is no RTSP camera (it said '{answer.words}')",
             hint="The RTSP port of most cameras is 554.",
         )
-    if answer.status == 401 and not address.user:
-        raise CaptureError(
+
+
+def judge(status: int, words: str, address: StreamAddress) -> None:
+    """What an answer's status means, in RTSP as in HTTP; `words` are the answer's own. Raises `CaptureError`."""
+    if 200 <= status < 400:
+        return
+    if status == 401 and not address.user:
+        raise CaptureRefusedError(
             f"{address.masked} asks for a user name and a password",
             hint="Write them into the address: rtsp://user:password@host/path.",
         )
-    if answer.status in (401, 403):
-        raise CaptureError(
-            f"{address.masked} refuses this user name or password ({answer.status} {answer.words})",
-            hint="Check both in the camera's own page; some cameras lock an account for a while after a few tries.",
+    if status in (401, 403):
+        raise CaptureRefusedError(
+            f"{address.masked} refuses this user name or password ({words})",
+            hint="Check both in the camera's own page. It is tried again every few minutes only, for cameras lock an"
+            " account after a few tries.",
         )
-    if answer.status == 404:
+    if status == 404:
         raise CaptureError(
-            f"{address.masked}: the camera answers that it has no such stream (404 {answer.words})",
+            f"{address.masked}: the camera answers that it has no such stream ({words})",
             hint="The path differs between makes: /Streaming/Channels/101 for Hikvision, "
             "/cam/realmonitor?channel=1&subtype=0 for Dahua; the camera's manual or its own page names it.",
         )
-    raise CaptureError(f"{address.masked} answers {answer.status} {answer.words}")
+    raise CaptureError(f"{address.masked} answers {words}")
 
 
 def _authorization(challenges: list[str], address: StreamAddress) -> str | None:

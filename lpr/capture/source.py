@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lpr.capture.base import CameraSettings, FrameSource
-from lpr.capture.ffmpeg import VaapiSource
+from lpr.capture.base import CameraSettings, ConnectionHistory, FrameSource
 from lpr.capture.files import SequenceSource, media_files
 from lpr.capture.network import NetworkSource
 from lpr.capture.timing import FpsLimiter
 from lpr.capture.usb import UsbSource
+from lpr.capture.vaapi import VaapiSource
 from lpr.domain.address import Source, mask_address, parse_source
 from lpr.domain.choices import Decoder
 from lpr.domain.clock import Clock
@@ -29,15 +29,15 @@ def describe_source(text: str) -> Source:
         ) from error
 
 
-def open_source(settings: CameraSettings, tries: int = 0) -> FrameSource:
-    """The source that `settings` name, not opened yet; `tries` says how often in a row it gave no picture.
+def open_source(settings: CameraSettings, history: ConnectionHistory | None = None) -> FrameSource:
+    """The source that `settings` name, not opened yet; `history` is what earlier connections to it have taught.
 
     Raises `ConfigError` where the text names none, or a file or folder that is not there.
     """
     source = describe_source(settings.source)
     if source.stream is not None:
         network = NetworkSource if settings.decoder is Decoder.SOFTWARE else VaapiSource
-        return network(settings, source.stream, patient=tries % 2 == 1)
+        return network(settings, source.stream, history or ConnectionHistory())
     if source.device is not None:
         return UsbSource(source.device)
     path = Path(settings.source.strip()).expanduser()

@@ -3,6 +3,7 @@
     LprError
     ├── ConfigError      the configuration, a file or an argument is wrong: nothing was started
     ├── CaptureError     a camera or file cannot be opened or read
+    │   └── CaptureRefusedError   the camera refuses this user name or password
     ├── VisionError      a network, its device or an inference failed
     │   └── DeviceNotFoundError   the inference device asked for is not in this machine
     ├── ImageError       a picture cannot be encoded or decoded
@@ -37,6 +38,10 @@ class ConfigError(LprError):
 
 class CaptureError(LprError):
     """A camera, clip or picture cannot be opened or read."""
+
+
+class CaptureRefusedError(CaptureError):
+    """The camera answered and refuses this user name or password: each further try may lock the account."""
 
 
 class VisionError(LprError):

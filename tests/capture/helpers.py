@@ -12,6 +12,7 @@ import numpy as np
 
 from lpr.capture.base import CameraSettings, CaptureLimits
 from lpr.capture.reader import CameraChange, CameraReader
+from lpr.domain.clock import Instant, SystemClock
 from lpr.domain.errors import CaptureError
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Image
@@ -54,7 +55,7 @@ class Diary:
         """The states in order."""
         return [change.state for change in self.changes]
 
-    async def until(self, state: CameraState, *, count: int = 1, within_s: float = 10.0) -> CameraChange:
+    async def until(self, state: CameraState, *, count: int = 1, within_s: float = 30.0) -> CameraChange:
         """Wait for the `count`-th change to `state`."""
         async with asyncio.timeout(within_s):
             while True:
@@ -63,6 +64,22 @@ class Diary:
                     return found[count - 1]
                 self._news.clear()
                 await self._news.wait()
+
+
+class LeapingClock(SystemClock):
+    """The real time, on which a wait is over at once and has lasted as long as it should."""
+
+    def __init__(self) -> None:
+        self.leapt_s = 0.0
+
+    def now(self) -> Instant:
+        """The real time and all leaps."""
+        return super().now().plus(self.leapt_s)
+
+    async def sleep(self, seconds: float) -> None:
+        """Leap."""
+        await asyncio.sleep(0)
+        self.leapt_s += seconds
 
 
 Step = Image | BaseException | Callable[[], None] | None
@@ -123,7 +140,7 @@ def camera(source: str = "rtsp://127.0.0.1/live", *, camera_id: str = "CAM_001",
     return CameraSettings(camera_id=camera_id, source=source, fps=fps, limits=QUICK)
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], *, within_s: float = 30.0) -> None:
     """Wait for what no event tells: another thread's doing."""
     async with asyncio.timeout(within_s):
         while True:

@@ -1,28 +1,22 @@
-"""The reader on the system's ffmpeg: in software against the real camera, and up to the fallback without a GPU."""
+"""The reader on the system's ffmpeg, in software against the real camera."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
-from lpr.capture import ffmpeg
 from lpr.capture.base import CameraSettings
-from lpr.capture.ffmpeg import FfmpegSource, HardwareDecodeError, VaapiSource, as_i420, ffmpeg_command, input_script
-from lpr.capture.reader import CameraReader
-from lpr.capture.source import open_source
+from lpr.capture.ffmpeg import FfmpegSource, HardwareDecodeError, as_i420, ffmpeg_command, input_script
 from lpr.domain.address import parse_address
-from lpr.domain.choices import Decoder
 from lpr.domain.errors import CaptureError
-from tests.capture.conftest import StartServer
+from tests.capture import fake_ffmpeg
 from tests.capture.helpers import camera
+from tests.rtsp.server import StartServer
 from tests.rtsp.stamp import stamp_s
 
 needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="Debian's package ffmpeg is not installed")
@@ -36,16 +30,6 @@ def ffmpeg_on(settings: CameraSettings, device: Path | None = None) -> FfmpegSou
 def grab_on(source: FfmpegSource) -> None:
     while True:
         source.grab()
-
-
-@pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
-    ffmpeg._software_only.clear()
-    ffmpeg.vaapi_device.cache_clear()
-    structlog.reset_defaults()
-    yield
-    ffmpeg._software_only.clear()
-    ffmpeg.vaapi_device.cache_clear()
 
 
 def test_the_planes_are_put_one_after_the_other() -> None:
@@ -128,43 +112,36 @@ def test_interrupting_ends_a_blocked_read_at_once(rtsp: StartServer) -> None:
 
 @needs_ffmpeg
 @pytest.mark.rtsp
-async def test_a_gpu_that_cannot_decode_means_software_and_one_warning(
-    rtsp: StartServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = rtsp()
-    settings = replace(camera(server.url()), decoder=Decoder.VAAPI)
-    source = ffmpeg_on(settings, NO_GPU)
-    with pytest.raises(HardwareDecodeError):
+def test_a_gpu_that_is_not_there_is_named_as_the_fault(rtsp: StartServer) -> None:
+    source = ffmpeg_on(camera(rtsp().url()), NO_GPU)
+    with pytest.raises(HardwareDecodeError, match="and the camera is there: Device setup failed"):
         source.open()
     source.close()
-    monkeypatch.setattr(ffmpeg, "vaapi_device", lambda: (NO_GPU, ""))
-    with capture_logs() as logs:
-        for _ in range(2):
-            async with CameraReader(settings) as reader:
-                assert await reader.next() is not None
-    warnings = [entry for entry in logs if entry["event"] == "decoding_in_software"]
-    assert len(warnings) == 1
-    assert "GPU cannot decode" in warnings[0]["reason"]
 
 
-@pytest.mark.parametrize(("decoder", "told"), [(Decoder.VAAPI, 1), (Decoder.AUTO, 0)])
-def test_without_a_gpu_only_who_asked_for_it_is_told(
-    decoder: Decoder, told: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.rtsp
+def test_two_hundred_connections_leave_no_process_no_thread_and_no_handle(
+    rtsp: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ffmpeg, "RENDER_NODES", tmp_path)
-    source = open_source(replace(camera("rtsp://127.0.0.1:1/live"), decoder=decoder))
-    assert isinstance(source, VaapiSource)
-    with capture_logs() as logs, pytest.raises(CaptureError, match="cannot be reached"):
+    fake = fake_ffmpeg.install(tmp_path, "well")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    url, process = rtsp().url(), psutil.Process()
+    before = (process.num_fds(), process.num_threads())
+    for number in range(200):
+        source = ffmpeg_on(camera(url))
         source.open()
-    assert [entry["event"] for entry in logs] == ["decoding_in_software"] * told
+        if number % 2:
+            source.interrupt()
+        else:
+            source.grab()
+        source.close()
+    assert len(fake.starts) == 200
+    assert process.num_fds() <= before[0]
+    assert process.num_threads() <= before[1]
+    assert fake_children(process, tmp_path) == []
 
 
-def test_an_intel_gpu_is_told_from_another_makers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, vendor in (("renderD128", "0x10de"), ("renderD129", "0x8086")):
-        (tmp_path / "dri").mkdir(exist_ok=True)
-        (tmp_path / "dri" / name).touch()
-        (tmp_path / "drm" / name / "device").mkdir(parents=True)
-        (tmp_path / "drm" / name / "device" / "vendor").write_text(vendor + "\n")
-    monkeypatch.setattr(ffmpeg, "RENDER_NODES", tmp_path / "dri")
-    monkeypatch.setattr(ffmpeg, "DRM_CLASS", tmp_path / "drm")
-    assert ffmpeg._intel_render_node() == tmp_path / "dri" / "renderD129"
+def fake_children(process: psutil.Process, folder: Path) -> list[str]:
+    """Children that run the fake, or have ended and were not waited for."""
+    children = [(child, child.status()) for child in process.children()]
+    return [str(c) for c, status in children if status == psutil.STATUS_ZOMBIE or str(folder) in " ".join(c.cmdline())]

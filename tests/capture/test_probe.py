@@ -13,12 +13,13 @@ from contextlib import contextmanager
 import cv2
 import pytest
 
+from lpr.capture.base import ConnectionHistory
 from lpr.capture.network import NetworkSource, check
 from lpr.capture.rtsp import greet, probe
 from lpr.domain.address import parse_address
 from lpr.domain.errors import CaptureError
-from tests.capture.conftest import StartServer
 from tests.capture.helpers import QUICK, SCENE, camera
+from tests.rtsp.server import StartServer
 
 Answer = Callable[[bytes], bytes]
 
@@ -66,7 +67,7 @@ def rtsp(status: str, *headers: str, body: str = "") -> bytes:
 
 
 def network(url: str) -> NetworkSource:
-    return NetworkSource(camera(url), parse_address(url))
+    return NetworkSource(camera(url), parse_address(url), ConnectionHistory())
 
 
 def said(port: int, ask: Callable[..., None] = probe, login: str = "") -> CaptureError:

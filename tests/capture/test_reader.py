@@ -16,13 +16,13 @@ import numpy as np
 import psutil
 import pytest
 
-from lpr.capture.base import CameraSettings, FrameSource
-from lpr.capture.reader import CameraReader, backoff_ceilings
+from lpr.capture.base import CameraSettings, CaptureLimits, FrameSource
+from lpr.capture.reader import CameraReader
 from lpr.domain.choices import Pace
 from lpr.domain.errors import CaptureError
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame
-from tests.capture.helpers import QUICK, SCENE, Diary, ScriptedSource, Step, camera, drain, until
+from tests.capture.helpers import QUICK, SCENE, Diary, LeapingClock, ScriptedSource, Step, camera, drain, until
 from tests.capture.test_files import write_clip, write_picture
 
 CONNECTING, RUNNING, LOST = CameraState.CONNECTING, CameraState.RUNNING, CameraState.LOST
@@ -256,8 +256,34 @@ async def test_waiting_for_the_next_try_is_cut_short_by_stop() -> None:
     assert time.monotonic() - asked_s < 1
 
 
-def test_waits_double_from_the_first_to_the_longest() -> None:
-    assert backoff_ceilings(1, 30) == [1, 2, 4, 8, 16, 30]
+async def test_a_camera_that_is_away_for_forty_seconds_is_tried_ever_more_rarely_and_found() -> None:
+    clock, tries_s, diary = LeapingClock(), [], Diary()
+
+    def next_camera() -> FrameSource:
+        tries_s.append(clock.leapt_s)
+        if len(tries_s) > 1 and clock.leapt_s < 40:
+            return ScriptedSource([], opens=CaptureError("no answer"))
+        return ScriptedSource(pictures(5 if len(tries_s) == 1 else 100_000))
+
+    reader = CameraReader(
+        replace(camera(fps=1000), limits=CaptureLimits()),
+        clock=clock,
+        on_change=diary.note,
+        source_factory=lambda _settings, _history: next_camera(),
+        jitter=Longest(),
+    )
+    async with reader:
+        await diary.until(RUNNING, count=2)
+        assert diary.states == [CONNECTING, RUNNING, LOST, RUNNING]
+    assert tries_s == [0, 1, 3, 7, 15, 31, 61]
+
+
+class Longest(random.Random):
+    """Chance that always takes the longest wait."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """The upper end."""
+        return b
 
 
 async def test_a_clip_is_played_to_its_end_without_losing_a_frame(tmp_path: Path) -> None:

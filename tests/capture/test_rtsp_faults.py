@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass, replace
 
 import psutil
@@ -16,10 +18,9 @@ from lpr.capture.reader import CameraReader
 from lpr.domain.choices import RtspTransport
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame
-from tests.capture.conftest import StartServer
-from tests.capture.helpers import QUICK, Diary, drain
+from tests.capture.helpers import QUICK, Diary, LeapingClock, drain, until
 from tests.rtsp.proxy import FaultyLine
-from tests.rtsp.server import RtspServer
+from tests.rtsp.server import RtspServer, StartServer
 from tests.rtsp.stamp import stamp_s
 
 pytestmark = pytest.mark.rtsp
@@ -63,43 +64,67 @@ class Fault:
     url: str
     break_it: Callable[[], object]
     mend_it: Callable[[], object]
+    transport: RtspTransport = RtspTransport.TCP
 
 
-def faults(server: RtspServer, rtsp: StartServer, lines: ExitStack) -> list[Fault]:
-    killed, paused, stopped = rtsp(), rtsp(), rtsp()
+def faults(rtsp: StartServer, lines: ExitStack) -> list[Fault]:
+    """Every way in which the camera itself breaks, over both transports, and every way in which the line does."""
+    found = []
+    for transport in RtspTransport:
+        # Over UDP with a password, and with both of the ways in which one is asked for.
+        login = {"login": ("an", "p@ss/w:1"), "digest": True} if transport is RtspTransport.UDP else {}
+        killed, paused, stopped = rtsp(**login), rtsp(**login), rtsp(**login)
+        found += [
+            Fault("killed", killed.url(), killed.kill, killed.start, transport),
+            Fault("pictures stop", paused.url(), _order(paused, "pause"), _order(paused, "go"), transport),
+            Fault("process stopped", stopped.url(), stopped.freeze, stopped.thaw, transport),
+        ]
+    server = rtsp(login=("an", "mật khẩu"))
 
-    def line() -> FaultyLine:
-        return lines.enter_context(FaultyLine(server.port))
+    def line(name: str, break_it: Callable[[FaultyLine], None]) -> Fault:
+        between = lines.enter_context(FaultyLine(server.port))
+        return Fault(name, server.url(port=between.port), lambda: break_it(between), between.restore)
 
-    held, gone, mute, noise, udp = line(), line(), line(), line(), rtsp()
     return [
-        Fault("killed", killed.url(), killed.kill, killed.start),
-        Fault("pictures stop", paused.url(), lambda: paused.order("pause"), lambda: paused.order("go")),
-        Fault("process stopped", stopped.url(), stopped.freeze, stopped.thaw),
-        Fault("udp process stopped", udp.url(), udp.freeze, udp.thaw),
-        Fault("bytes held", server.url(port=held.port), held.hold, held.restore),
-        Fault("refused", server.url(port=gone.port), gone.refuse, gone.restore),
-        Fault("accepts and stays mute", server.url(port=mute.port), mute.mute, mute.restore),
-        Fault("garbage", server.url(port=noise.port), noise.garbage, noise.restore),
+        *found,
+        line("cut and refused", FaultyLine.refuse),
+        line("bytes held", FaultyLine.hold),
+        line("accepts and stays mute", FaultyLine.mute),
+        line("garbage without an end", FaultyLine.garbage),
+        line("reboots", _reboot),
     ]
+
+
+def _order(server: RtspServer, words: str) -> Callable[[], None]:
+    return lambda: server.order(words)
+
+
+def _reboot(line: FaultyLine) -> None:
+    """Gone at first, then there and not ready: such a camera takes connections and does not answer them yet."""
+    line.refuse()
+    booted = threading.Timer(1.5, lambda: (line.restore(), line.mute()))
+    booted.start()
+    booted.join()
 
 
 async def suffer(fault: Fault) -> dict[str, object]:
     """Bring one camera up, break it, wait for the news, mend it, wait for pictures; what was seen."""
     diary = Diary()
-    transport = RtspTransport.UDP if fault.name.startswith("udp") else RtspTransport.TCP
-    reader = CameraReader(settings(fault.url, fault.name, transport=transport), on_change=diary.note)
+    reader = CameraReader(
+        settings(fault.url, f"{fault.name} {fault.transport}", transport=fault.transport), on_change=diary.note
+    )
     async with reader:
         taking = asyncio.create_task(drain(reader))
         await diary.until(CameraState.RUNNING, within_s=20)
         await asyncio.sleep(1.0)
         broken_s = time.monotonic()
-        await asyncio.to_thread(fault.break_it)
+        breaking = asyncio.create_task(asyncio.to_thread(fault.break_it))
         try:
             lost = await diary.until(CameraState.LOST, within_s=12)
         except TimeoutError:
-            raise AssertionError((fault.name, "was not noticed", reader.statistics())) from None
+            raise AssertionError((fault, "was not noticed", reader.statistics())) from None
         noticed_s = time.monotonic() - broken_s
+        await breaking
         # Long enough for two more tries, which must not be told again.
         await asyncio.sleep(2.0)
         again = diary.states.count(CameraState.LOST)
@@ -120,30 +145,45 @@ async def suffer(fault: Fault) -> dict[str, object]:
 async def test_each_fault_is_noticed_in_time_told_once_and_mended_while_the_other_camera_runs_on(
     rtsp: StartServer,
 ) -> None:
-    server = rtsp()
     diary = Diary()
-    neighbour = CameraReader(settings(server.url(), "neighbour"), on_change=diary.note)
+    neighbour = CameraReader(settings(rtsp().url(), "neighbour"), on_change=diary.note)
     with ExitStack() as lines:
-        broken = faults(server, rtsp, lines)
+        broken = await asyncio.to_thread(faults, rtsp, lines)
         async with neighbour:
             taking = asyncio.create_task(drain(neighbour))
-            found = dict(zip([f.name for f in broken], await asyncio.gather(*map(suffer, broken)), strict=True))
+            results = await asyncio.gather(*map(suffer, broken))
         await taking
 
-    for name, seen in found.items():
-        assert seen["noticed_s"] <= NOTICED_WITHIN_S, (name, seen)
-        assert abs(seen["silent_s"]) < 1.5, (name, seen)
-        assert seen["told"] == 1, (name, seen)
-        expected = [
-            CameraState.CONNECTING,
-            CameraState.RUNNING,
-            CameraState.LOST,
-            CameraState.RUNNING,
-            CameraState.STOPPED,
-        ]
-        assert seen["states"] == expected, (name, seen)
-        assert seen["hanging"] == 0, (name, seen)
+    expected = [
+        CameraState.CONNECTING,
+        CameraState.RUNNING,
+        CameraState.LOST,
+        CameraState.RUNNING,
+        CameraState.STOPPED,
+    ]
+    for fault, seen in zip(broken, results, strict=True):
+        told = (fault.name, fault.transport, seen)
+        assert seen["noticed_s"] <= NOTICED_WITHIN_S, told
+        assert abs(seen["silent_s"]) < 1.5, told
+        assert seen["told"] == 1, told
+        assert seen["states"] == expected, told
+        assert seen["hanging"] == 0, told
+        assert "p@ss" not in str(seen["reason"]), told
     assert diary.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED]
+
+
+@pytest.mark.skipif(not os.environ.get("LPR_SLOW_TESTS"), reason="takes a minute and a half: set LPR_SLOW_TESTS=1")
+async def test_a_camera_that_is_gone_for_forty_seconds_is_found_with_the_limits_of_a_gate(rtsp: StartServer) -> None:
+    server, diary = rtsp(), Diary()
+    async with CameraReader(settings(server.url(), limits=CaptureLimits()), on_change=diary.note) as reader:
+        await diary.until(CameraState.RUNNING)
+        await asyncio.to_thread(server.kill)
+        await diary.until(CameraState.LOST, within_s=6)
+        await asyncio.sleep(40)
+        await asyncio.to_thread(server.start)
+        await diary.until(CameraState.RUNNING, count=2, within_s=35)
+        assert reader.statistics().tries < 20
+    assert diary.states.count(CameraState.LOST) == 1
 
 
 async def test_a_camera_that_is_not_there_yet_is_told_lost_once_and_found_when_it_comes(rtsp: StartServer) -> None:
@@ -211,24 +251,50 @@ async def test_even_grey_pictures_at_the_start_are_passed_over_but_not_for_ever(
     assert reader.statistics().grey > 5
 
 
-async def test_many_losses_of_a_real_stream_leave_no_thread_and_no_handle_behind(rtsp: StartServer) -> None:
-    server = rtsp()
+async def test_two_hundred_losses_of_real_streams_leave_no_thread_and_no_handle_behind(rtsp: StartServer) -> None:
+    cameras, cycles = 4, 50
     process = psutil.Process()
-    limits = replace(QUICK, backoff_first_s=0.05, backoff_most_s=0.1)
-    with FaultyLine(server.port) as line:
-        diary = Diary()
-        async with CameraReader(settings(server.url(port=line.port), limits=limits, fps=25.0), on_change=diary.note):
-            await diary.until(CameraState.RUNNING)
-            line.cut()
-            await diary.until(CameraState.RUNNING, count=2)
-            before = (process.num_threads(), process.num_fds())
-            for cycle in range(3, 15):
+    limits = replace(QUICK, backoff_first_s=0.01, backoff_most_s=0.02)
+    with ExitStack() as lines:
+        pairs = [lines.enter_context(FaultyLine(rtsp().port)) for _ in range(cameras)]
+        diaries = [Diary() for _ in pairs]
+        readers = [
+            CameraReader(
+                settings(f"rtsp://127.0.0.1:{line.port}/live", f"CAM_{place}", limits=limits, fps=25.0),
+                on_change=diary.note,
+            )
+            for place, (line, diary) in enumerate(zip(pairs, diaries, strict=True))
+        ]
+
+        async def lose(line: FaultyLine, diary: Diary, until_cycle: int) -> None:
+            for cycle in range(diary.states.count(CameraState.RUNNING), until_cycle):
                 line.cut()
-                await diary.until(CameraState.RUNNING, count=cycle)
-            after = (process.num_threads(), process.num_fds())
-    assert diary.states.count(CameraState.LOST) == 13
+                await diary.until(CameraState.RUNNING, count=cycle + 1)
+
+        async def lose_all(until_cycle: int) -> tuple[int, int]:
+            await asyncio.gather(*(lose(line, diary, until_cycle) for line, diary in zip(pairs, diaries, strict=True)))
+            return process.num_threads(), process.num_fds()
+
+        async with AsyncExitStack() as running:
+            for reader in readers:
+                await running.enter_async_context(reader)
+            await asyncio.gather(*(diary.until(CameraState.RUNNING) for diary in diaries))
+            before = await lose_all(4)
+            after = await lose_all(cycles + 1)
+    assert sum(diary.states.count(CameraState.LOST) for diary in diaries) == cameras * cycles
     assert after[0] <= before[0]
-    assert after[1] <= before[1] + 1  # a connection that is just being closed on the proxy's side
+    assert after[1] <= before[1] + cameras  # connections that are just being closed on the lines' side
+
+
+async def test_a_refused_login_is_tried_again_after_minutes_and_costs_one_login_each_time(rtsp: StartServer) -> None:
+    server, clock = rtsp(login=("an", "right"), digest=True), LeapingClock()
+    with FaultyLine(server.port, keep_words=True) as line:
+        wrong = server.url(port=line.port, login=("an", "wr0ng"))
+        async with CameraReader(settings(wrong, limits=CaptureLimits()), clock=clock) as reader:
+            await until(lambda: reader.statistics().tries == 5)
+    assert clock.leapt_s >= 60 + 120 + 240 + 480
+    # The first time the decoder logs in, and then we do to learn why it could not; from then on we ask alone.
+    assert 5 <= line.words.count(b"Authorization:") <= 6
 
 
 async def test_stopping_ends_the_thread_whatever_the_camera_does(rtsp: StartServer) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lpr.capture.base import ConnectionHistory
 from lpr.capture.network import PATIENT_OPTIONS, QUICK_OPTIONS, NetworkSource
 from lpr.capture.source import describe_source, open_source
 from lpr.capture.usb import UsbSource
@@ -44,7 +45,8 @@ def test_a_text_that_names_no_source_is_refused_with_a_hint_and_without_its_pass
 def test_every_second_try_in_vain_is_a_patient_one() -> None:
     options = []
     for tries in range(3):
-        source = open_source(replace(camera(), decoder=Decoder.SOFTWARE), tries)
+        history = ConnectionHistory(fruitless=tries)
+        source = open_source(replace(camera(), decoder=Decoder.SOFTWARE), history)
         assert isinstance(source, NetworkSource)
         options.append(source._options())
     quick, patient = (f"rtsp_transport;tcp|{options_}" for options_ in (QUICK_OPTIONS, PATIENT_OPTIONS))

@@ -18,11 +18,14 @@ class FaultyLine:
     `hold`: nothing passes any more, connections stay. `cut`: all connections are closed. `blackhole`: held, and new
     connections are taken and never answered; `mute`: the same, cut first. `refuse`: cut, and nobody listens. `garbage`:
     what the camera sends is replaced by noise. `restore`: all is well for what comes from now on.
+    With `keep_words` all that viewers say is kept in `words`.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, *, keep_words: bool = False) -> None:
         self.target_port = target_port
         self.accepted = 0
+        self.words = bytearray()
+        self._keep_words = keep_words
         self._mode = "pass"
         self._lock = threading.Lock()
         self._listener: socket.socket | None = _listen(0)
@@ -122,6 +125,8 @@ class FaultyLine:
         try:
             data = end.recv(65536)
             if data:
+                if self._keep_words and end not in self._cameras:
+                    self.words += data
                 noise = self._mode == "garbage" and end in self._cameras
                 other.sendall(os.urandom(len(data)) if noise else data)
                 return

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 PROGRAM = Path(__file__).with_name("gst_server.py")
@@ -37,6 +37,14 @@ def why_not() -> str:
     if look.returncode == 0:
         return ""
     return f"{look.stderr.strip().splitlines()[-1]}; Debian's packages for it: {PACKAGES}"
+
+
+class StartServer(Protocol):
+    """What the fixture `rtsp` is: starts a server that is gone when the test is over; takes `RtspServer`'s options."""
+
+    def __call__(self, **options: Any) -> RtspServer:
+        """A server that listens."""
+        ...
 
 
 class RtspServer:
