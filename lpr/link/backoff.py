@@ -1,9 +1,10 @@
 """How long to wait before the next attempt to connect, as strategies for tenacity.
 
-Two lanes. A back-end that cannot be reached is asked again after a random part of a bound that doubles (full jitter:
-a thousand gates that lost one server do not come back as one). A back-end that answered and said no is asked again
-after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has connected
-with is given a few quick tries first, because a back-end that is starting refuses everybody.
+Two lanes. A back-end that cannot be reached is asked again after a random part of a bound (full jitter: a thousand
+gates that lost one server do not come back as one). The bound is the time waited so far, from half a second to thirty:
+a server that was away for some seconds is never waited for much longer than it was away. A back-end that answered and
+said no is asked again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this
+process has connected with is given a few quick tries first, because a back-end that is starting refuses everybody.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from tenacity import wait_random_exponential
 from tenacity.wait import wait_base
 
 from lpr.domain.errors import LinkRefusedError
@@ -26,7 +26,7 @@ class ConnectWait(wait_base):
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
-        self._jitter = wait_random_exponential(multiplier=backoff.first_s, max=backoff.max_s)
+        self._waited_s = 0.0
         self._refusals = 0
         self._worked_before = False
 
@@ -41,6 +41,13 @@ class ConnectWait(wait_base):
             return self._jitter(retry_state)
         slow = self._refusals - (self._backoff.quick_refusals if self._worked_before else 0)
         return min(self._backoff.refused_max_s, self._backoff.refused_first_s * 2.0 ** min(16, slow - 1))
+
+    def _jitter(self, retry_state: RetryCallState) -> float:
+        if retry_state.attempt_number == 1:
+            self._waited_s = 0.0
+        wait_s = random.uniform(0.0, min(self._backoff.max_s, self._backoff.first_s + self._waited_s))
+        self._waited_s += wait_s
+        return wait_s
 
     def first(self) -> float:
         """The wait after the loss of a connection that was good for something."""

@@ -62,7 +62,7 @@ class DeliveryLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """Waits between attempts to connect, in seconds: full jitter under a bound that doubles."""
+    """Waits between attempts to connect, in seconds: full jitter under a bound that grows from `first_s` to `max_s`."""
 
     first_s: float = 0.5
     max_s: float = 30.0

@@ -2,7 +2,9 @@
 
     hold()        bytes stop in both directions, the connections stay open; resume() lets them go on
     blackhole()   the same for connections that stand, and new ones are accepted and stay mute
+    mute()        what stands is reset, new ones are accepted and stay mute
     cut()         every connection is reset; refuse() also turns new ones away
+    answer(text)  what stands is reset, whoever comes is answered so and turned away
     delay_s       each chunk comes so much later
     up_rate       bytes a second towards the back-end, with small buffers, so that the sender feels it
     drop_answers  what the back-end sends is swallowed
@@ -34,6 +36,7 @@ class TcpProxy:
         self.drop_answers = False
         self.accepted = 0
         self._mute = self._refusing = False
+        self._answer: bytes | None = None
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._server: asyncio.Server | None = None
@@ -68,14 +71,25 @@ class TcpProxy:
         self._flowing.clear()
 
     def resume(self) -> None:
-        """End `hold`, `blackhole` and `refuse`. Connections that were mute from the start stay so."""
+        """End `hold`, `blackhole`, `mute`, `refuse` and `answer`. Connections that were mute from the start stay so."""
         self._mute = self._refusing = False
+        self._answer = None
         self._flowing.set()
 
     def blackhole(self) -> None:
         """Let nothing through, and accept new connections without a word."""
         self._mute = True
         self.hold()
+
+    def mute(self) -> None:
+        """Reset what stands, and accept new connections without a word."""
+        self._mute = True
+        self.cut()
+
+    def answer(self, text: str) -> None:
+        """Reset what stands, and send whoever comes away with these words."""
+        self._answer = text.encode()
+        self.cut()
 
     def refuse(self) -> None:
         """Reset what stands and whatever comes."""
@@ -98,8 +112,14 @@ class TcpProxy:
                 return
             if self._mute:
                 await asyncio.Event().wait()
+            if self._answer is not None:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(self._answer)
+                await writer.drain()
+                await reader.read()  # they hang up
+                return
             await self._join(reader, writer)
-        except (OSError, asyncio.CancelledError):
+        except (OSError, EOFError, asyncio.CancelledError):
             pass
         finally:
             _reset(writer)

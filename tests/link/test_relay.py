@@ -10,10 +10,12 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from tenacity import AsyncRetrying, RetryCallState
 
 from lpr.domain.clock import isoformat_ms
 from lpr.domain.errors import LinkError, LinkRefusedError, OutboxError
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
+from lpr.link.backoff import ConnectWait
 from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState
 from lpr.metrics import Metrics, Stage
 from lpr.outbox.base import Entry, Ticket
@@ -81,6 +83,24 @@ async def test_attempts_to_connect_are_spread_out_and_never_more_than_thirty_sec
     assert all(gap <= 30.5 for gap in gaps)
     assert sum(gaps[10:]) / len(gaps[10:]) > 8.0
     assert 20 < len(moments) < 120
+
+
+@pytest.mark.parametrize("away_s", [0.5, 3.0, 10.0])
+def test_a_server_that_is_back_is_found_before_it_was_away_twice_as_long(away_s: float) -> None:
+    """Three seconds away: the next attempt comes at most three and a half later."""
+    for _ in range(100):
+        waits, waited_s, attempt = ConnectWait(Backoff()), 0.0, 0
+        while waited_s < away_s:
+            attempt += 1
+            waited_s += waits(failed(attempt, LinkError("away")))
+        assert waited_s - away_s <= away_s + 0.5
+
+
+def failed(attempt: int, error: LinkError) -> RetryCallState:
+    state = RetryCallState(AsyncRetrying(), None, (), {})
+    state.attempt_number = attempt
+    state.set_exception((type(error), error, error.__traceback__))
+    return state
 
 
 async def test_connections_that_deliver_nothing_do_not_reset_the_backoff() -> None:
