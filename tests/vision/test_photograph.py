@@ -15,7 +15,7 @@ from lpr.domain.geometry import Box, Quad
 from lpr.domain.plate import PlateColour
 from lpr.plates.alphabet import BLANK, CLASSES, INDEX, SLOTS
 from lpr.vision.base import Detection, Recognition
-from lpr.vision.photograph import PhotographReader, cut_by, tiles
+from lpr.vision.photograph import PhotographReader, cut_by, surroundings, tiles
 from lpr.vision.plate_reader import PlateReader
 
 WHITE = 255
@@ -100,6 +100,19 @@ async def test_where_a_plate_was_read_for_sure_nobody_steps_back(workers: Thread
     detector = WhiteDetector()
     await texts(detector, picture(500, 200, (Box(100, 50, 150, 60), 5, 0.99)), workers)
     assert detector.shown == [(500, 200)]
+
+
+async def test_a_plate_that_was_not_read_for_sure_is_looked_at_more_closely(workers: ThreadPoolExecutor) -> None:
+    detector = WhiteDetector()
+    image = picture(700, 500, (Box(100, 50, 60, 20), 5, 0.5), (Box(400, 300, 60, 20), 6, 0.99))
+    assert await texts(detector, image, workers) == ["29A00006", "29A00005"]
+    assert detector.shown == [(700, 500), (180, 108)]
+
+
+def test_surroundings_stay_in_the_picture_and_nearly_all_of_it_is_no_closer_look() -> None:
+    assert surroundings(Box(0, 0, 60, 20), 700, 500) == Box(0, 0, 120, 64)
+    assert surroundings(Box(100, 50, 400, 200), 700, 500) is None
+    assert surroundings(Box(-500, -500, 60, 20), 700, 500) is None
 
 
 async def test_nothing_is_a_result(workers: ThreadPoolExecutor) -> None:
