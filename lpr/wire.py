@@ -161,43 +161,49 @@ def event_data(event: Event) -> dict[str, Any]:
 
 def plate_data(event: PlateDetected) -> dict[str, Any]:
     """`data` of a `license_plate_detected`; `weather` is there only where it is known."""
+    # Value by value made fit for JSON, not by `_clean_object` once more: this is on the way of every vehicle.
+    plate = event.plate
     data: dict[str, Any] = {
-        "licensePlate": event.plate.display or event.plate.text,
-        "confidence": _fraction(event.plate.confidence),
-        "gateId": event.gate_id,
-        "gateName": event.gate_name,
+        "licensePlate": _unicode(plate.display or plate.text),
+        "confidence": _fraction(plate.confidence),
+        "gateId": _unicode(event.gate_id),
+        "gateName": _unicode(event.gate_name),
         "action": event.action.value,
         "processedImage": "",
         "originalImage": "",
         "boundingBox": _box(event.bounding_box),
         "processingTime": _whole(event.processing_ms),
         "deviceInfo": {
-            "cameraId": event.camera_id,
-            "deviceName": event.camera_name,
-            "ipAddress": event.camera_host,
+            "cameraId": _unicode(event.camera_id),
+            "deviceName": _unicode(event.camera_name),
+            "ipAddress": _unicode(event.camera_host),
         },
         "plate": {
-            "text": event.plate.text,
-            "raw": event.plate.raw,
+            "text": _unicode(plate.text),
+            "raw": _unicode(plate.raw),
             "corrections": [
-                {"position": change.position, "read": change.read, "corrected": change.corrected}
-                for change in event.plate.corrections
+                {
+                    "position": int(change.position),
+                    "read": _unicode(change.read),
+                    "corrected": _unicode(change.corrected),
+                }
+                for change in plate.corrections
             ],
-            "characterConfidences": [_fraction(value) for value in event.plate.character_confidences],
-            "rows": event.plate.rows,
-            "kind": event.plate.kind,
-            "province": event.plate.province,
-            "valid": event.plate.valid,
+            "characterConfidences": [_fraction(value) for value in plate.character_confidences],
+            "rows": int(plate.rows),
+            "kind": _unicode(plate.kind),
+            "province": None if plate.province is None else _unicode(plate.province),
+            "valid": bool(plate.valid),
         },
         "vehicleType": event.vehicle_type.value,
-        "passageId": event.passage_id,
+        "passageId": _unicode(event.passage_id),
         "firstSeenAt": isoformat_ms(event.first_seen_at),
         "lastSeenAt": isoformat_ms(event.last_seen_at),
-        "framesRead": event.frames_read,
+        "framesRead": int(event.frames_read),
     }
     if event.weather is not None and (weather := _weather(event.weather)):
-        data["weather"] = weather
-    return _clean_object(data)
+        data["weather"] = _clean_object(weather)
+    return data
 
 
 def error_data(event: ErrorRaised) -> dict[str, Any]:
@@ -914,11 +920,13 @@ def _finite(value: object) -> float | None:
 
 def _rounded(value: float, digits: int) -> float:
     """Never NaN or infinite: a required number that is not known is 0. numpy's own floats become Python's."""
-    return round(_finite(float(value)) or 0.0, digits)
+    number = float(value)
+    return round(number, digits) if math.isfinite(number) else 0.0
 
 
 def _whole(value: float) -> int:
-    return round(_finite(float(value)) or 0.0)
+    number = float(value)
+    return round(number) if math.isfinite(number) else 0
 
 
 def _fraction(value: float) -> float:

@@ -7,7 +7,7 @@ import copy
 import json
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -299,6 +299,20 @@ def test_numbers_that_json_cannot_hold_never_get_out() -> None:
     assert data["processingTime"] == 0
     assert data["boundingBox"] == {"x": 0.0, "y": 0.0, "width": 0.0, "height": 1.0}
     assert wire.to_json(body_of(status(cpu_percent=nan, clock=ClockStatus(synchronised=False, offset_ms=infinity))))
+
+
+def test_a_detection_is_json_whatever_its_fields_hold() -> None:
+    half = "\ud83d"
+    # What a decoder of networks might let slip: numbers that are numpy's.
+    one, yes, likely = cast("int", np.int64(1)), cast("bool", np.bool_(True)), cast("float", np.float32(0.5))
+    plate = PlateText(half, half, half, likely, (likely,), one, half, yes, half, (Correction(one, half, half),))
+    texts = ("gate_id", "gate_name", "camera_id", "camera_name", "camera_host", "passage_id")
+    event = detection(plate=plate, frames_read=one, **dict.fromkeys(texts, half))
+    text = wire.to_json(body_of(event))
+    assert text.encode()
+    data = json.loads(text)["data"]
+    assert (data["gateName"], data["framesRead"], data["plate"]["rows"], data["plate"]["valid"]) == ("?", 1, 1, True)
+    assert data["plate"]["corrections"] == [{"position": 1, "read": "?", "corrected": "?"}]
 
 
 def test_details_of_any_kind_become_json() -> None:

@@ -45,7 +45,7 @@ class Held:
         self.rows[row.event_id] = row
         self._bytes += row.size_bytes
         self._shrink()
-        return summary_of(_NOWHERE, row).ticket(boot_id)
+        return row.ticket(boot_id)
 
     def settle(self, event_ids: Collection[str]) -> None:
         """The back-end holds these."""
@@ -79,7 +79,7 @@ class Held:
 
     def tickets(self, boot_id: str) -> list[Ticket]:
         """The held events that wait, in order."""
-        return [summary_of(_NOWHERE, row).ticket(boot_id) for row in self.rows.values() if not self.hides(row.event_id)]
+        return [row.ticket(boot_id) for row in self.rows.values() if not self.hides(row.event_id)]
 
     def entry(self, event_id: str, boot_id: str) -> Entry | None:
         """A held event, whole."""

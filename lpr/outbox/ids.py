@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import threading
 from datetime import datetime
-from uuid import UUID
 
 _COUNTER_BITS = 42
 _RANDOM_BITS = 32
@@ -35,12 +34,13 @@ class EventIds:
                 if self._counter >> _COUNTER_BITS:  # 2 ** 41 names in one millisecond: borrow from the next one
                     self._last_ms += 1
                     self._counter = 0
-            return str(_uuid7(self._last_ms, self._counter))
+            return _uuid7(self._last_ms, self._counter)
 
 
-def _uuid7(unix_ms: int, counter: int) -> UUID:
+def _uuid7(unix_ms: int, counter: int) -> str:
     high, low = counter >> 30, counter & (1 << 30) - 1
     value = (unix_ms & (1 << 48) - 1) << 80
     value |= 0x7 << 76 | high << 64
     value |= 0b10 << 62 | low << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-    return UUID(int=value)
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

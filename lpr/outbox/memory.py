@@ -54,7 +54,7 @@ class MemoryShelf:
         """Note the last sequence and position."""
         self._noted = replace(counters)
 
-    def insert(self, position: int, row: Row) -> Summary:
+    def insert(self, position: int, row: Row) -> None:
         """Put a row down, waiting."""
         contents = Contents(
             body=row.body,
@@ -62,10 +62,8 @@ class MemoryShelf:
             original_image=row.original_image,
             original_omitted=row.original_omitted,
         )
-        summary = summary_of(position, row)
-        self._places[position] = _Place(summary, contents, unsure_boot=row.unsure_boot)
+        self._places[position] = _Place(summary_of(position, row), contents, unsure_boot=row.unsure_boot)
         self._positions[row.event_id] = position
-        return summary
 
     def delete(self, summaries: Sequence[Summary]) -> None:
         """Remove rows."""

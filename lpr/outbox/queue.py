@@ -32,7 +32,7 @@ from lpr.outbox.limits import (
     Losses,
     OutboxLimits,
 )
-from lpr.outbox.rows import EARLIEST_PLAUSIBLE, Burial, Correction, Row, RowMaker, State, Summary
+from lpr.outbox.rows import EARLIEST_PLAUSIBLE, Burial, Correction, Row, RowMaker, State, Summary, summary_of
 from lpr.outbox.troubles import disk_low_error, near_full_error, overflow_error
 from lpr.wire import PLATE_DETECTED, from_json, parse_overflow_details
 
@@ -65,6 +65,18 @@ class Counters:
     dead: int = 0
     kept: int = 0
     kept_bytes: int = 0
+
+    def copy(self) -> Counters:
+        """The same figures, apart; made for every transaction, in a fraction of the time that `replace` takes."""
+        return Counters(
+            self.last_sequence,
+            self.last_position,
+            self.used_bytes,
+            self.waiting,
+            self.dead,
+            self.kept,
+            self.kept_bytes,
+        )
 
     @property
     def all_bytes(self) -> int:
@@ -103,7 +115,7 @@ class Shelf(Protocol):
         """Note the last sequence and position, for when no row shows them any longer."""
         ...
 
-    def insert(self, position: int, row: Row) -> Summary:
+    def insert(self, position: int, row: Row) -> None:
         """Put a row down, waiting."""
         ...
 
@@ -226,7 +238,7 @@ class Queue:
     def insert(self, row: Row) -> Ticket:
         """Take a row in that has its sequence already; make room for it."""
         self._make_room(row.size_bytes)
-        ticket = self._put(row).ticket(self.maker.boot_id)
+        ticket = self._put(row)
         self._watch_level()
         self.pay()
         return ticket
@@ -242,7 +254,7 @@ class Queue:
     def insert_status(self, row: Row) -> Ticket:
         """Take a status's row in, in place of the one that waits."""
         self._delete(self.shelf.droppable(Droppable.STATUS, CHUNK))
-        return self._put(row).ticket(self.maker.boot_id)
+        return self._put(row)
 
     def settle(self, event_ids: Collection[str]) -> None:
         """Delete or lay apart what the back-end holds, dead letters of these names too."""
@@ -341,8 +353,7 @@ class Queue:
         """Record the errors that are owed. They are small and about limits themselves: no limit holds for them."""
         owed, self._owed = self._owed, []
         for error in owed:
-            summary = self._put(self.make_row(error, link_up=True))
-            self._troubles.append((error, summary.ticket(self.maker.boot_id)))
+            self._troubles.append((error, self._put(self.make_row(error, link_up=True))))
 
     def add_troubles(self, troubles: Iterable[tuple[ErrorRaised, Ticket]]) -> None:
         """Errors that were recorded on this shelf before the queue was made."""
@@ -366,10 +377,10 @@ class Queue:
 
     def adopt(self, row: Row, burial: Burial | None) -> None:
         """Take over a row of another shelf as it is, with its sequence, in any number: no limit is looked at."""
-        summary = self._put(row)
+        self._put(row)
         self.counters.last_sequence = max(self.counters.last_sequence, row.sequence or 0)
         if burial is not None:
-            self.shelf.bury(summary, burial)
+            self.shelf.bury(summary_of(self.counters.last_position, row), burial)
             self.counters.waiting -= 1
             self.counters.dead += 1
 
@@ -386,11 +397,11 @@ class Queue:
 
     def snapshot(self) -> Snapshot:
         """What `restore` needs where the transaction that is about to begin fails."""
-        return Snapshot(replace(self.counters), self._near_full, self._disk_low, len(self._troubles))
+        return Snapshot(self.counters.copy(), self._near_full, self._disk_low, len(self._troubles))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what was counted, noted and owed since `snapshot`; the shelf's rows are the caller's."""
-        self.counters = replace(snapshot.counters)
+        self.counters = snapshot.counters.copy()
         self._near_full, self._disk_low = snapshot.near_full, snapshot.disk_low
         del self._troubles[snapshot.troubles :]
         self._owed.clear()
@@ -509,11 +520,12 @@ class Queue:
     # ----------------------------------------------------------------------------------------------------------------
     # Rows and counters together
 
-    def _put(self, row: Row) -> Summary:
+    def _put(self, row: Row) -> Ticket:
         self.counters.last_position += 1
         self.counters.used_bytes += row.size_bytes
         self.counters.waiting += 1
-        return self.shelf.insert(self.counters.last_position, row)
+        self.shelf.insert(self.counters.last_position, row)
+        return row.ticket(self.maker.boot_id)
 
     def _delete(self, rows: Sequence[Summary]) -> None:
         self.shelf.delete(rows)

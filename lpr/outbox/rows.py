@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
@@ -29,7 +29,10 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """An event as it is written, whole. `body` is JSON text; `code` is an error's."""
+    """An event as it is written, whole. `body` is JSON text; `code` is an error's.
+
+    `recorded_at` has whole milliseconds, as the disk will have it.
+    """
 
     event_id: str
     event_type: str
@@ -47,17 +50,30 @@ class Row:
     unsure_boot: str | None = None
     """The machine's boot in which the times were taken from a clock not known to be right; None where they are right,
     or can no longer be corrected."""
+    size_bytes: int = field(init=False)
+    """What counts against the limit: text and pictures."""
+
+    def __post_init__(self) -> None:
+        plate_bytes = 0 if self.plate_image is None else len(self.plate_image.data)
+        object.__setattr__(self, "size_bytes", len(self.body.encode()) + plate_bytes + self.original_bytes)
 
     @property
     def original_bytes(self) -> int:
         """Bytes of the original image, 0 where none is."""
         return 0 if self.original_image is None else len(self.original_image.data)
 
-    @property
-    def size_bytes(self) -> int:
-        """What counts against the limit: text and pictures."""
-        plate_bytes = 0 if self.plate_image is None else len(self.plate_image.data)
-        return len(self.body.encode()) + plate_bytes + self.original_bytes
+    def ticket(self, boot_id: str) -> Ticket:
+        """What the rest of the agent sees, for the run `boot_id`."""
+        return Ticket(
+            event_id=self.event_id,
+            event_type=self.event_type,
+            sequence=self.sequence,
+            size_bytes=self.size_bytes,
+            attempts=self.attempts,
+            recorded_offline=self.recorded_offline,
+            recorded_at=self.recorded_at,
+            recorded_monotonic_s=self.recorded_monotonic_s if self.boot_id == boot_id else None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +187,7 @@ class RowMaker:
             body=to_json(body),
             plate_image=None if isinstance(event, ProcessingStatus) else event.plate_image,
             original_image=None if isinstance(event, ProcessingStatus) else event.original_image,
-            recorded_at=now.wall,
+            recorded_at=now.wall.replace(microsecond=now.wall.microsecond // 1000 * 1000),
             recorded_monotonic_s=now.monotonic_s,
             boot_id=self.boot_id,
             recorded_offline=not link_up,

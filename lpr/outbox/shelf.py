@@ -18,7 +18,7 @@ from lpr.domain.events import Jpeg
 from lpr.outbox.files import is_damage
 from lpr.outbox.limits import DAMAGED
 from lpr.outbox.queue import Contents, Counters, Droppable
-from lpr.outbox.rows import Burial, Correction, Row, State, Summary, summary_of, waiting_again
+from lpr.outbox.rows import Burial, Correction, Row, State, Summary, waiting_again
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
 
 _PLATE, _ORIGINAL = 0, 1
@@ -109,7 +109,7 @@ class SqliteShelf:
     # ----------------------------------------------------------------------------------------------------------------
     # Writing
 
-    def insert(self, position: int, row: Row) -> Summary:
+    def insert(self, position: int, row: Row) -> None:
         """Put a row down, waiting."""
         self.connection.execute(
             "INSERT INTO events (position, event_id, type, code, sequence, size_bytes, original_bytes, attempts,"
@@ -134,8 +134,6 @@ class SqliteShelf:
             ),
         )
         self._insert_images(position, row.plate_image, row.original_image)
-        summary = summary_of(position, row)
-        return replace(summary, recorded_at=_moment(_milliseconds(row.recorded_at)))
 
     def _insert_images(self, position: int, plate: Jpeg | None, original: Jpeg | None) -> None:
         # One statement for both: at each, this thread must win the interpreter's lock back from the event loop.
