@@ -208,6 +208,8 @@ class Queue:
         self.maker = maker
         self.limits = limits
         self.counters = shelf.counters()
+        self.put_bytes = 0
+        """Bodies and pictures that were ever put down; never taken back."""
         self.thinned = 0
         """How often waiting rows or their pictures went, or changed, for any reason but delivery; never taken back."""
         self._troubles: list[tuple[ErrorRaised, Ticket]] = []
@@ -524,6 +526,7 @@ class Queue:
         self.counters.last_position += 1
         self.counters.used_bytes += row.size_bytes
         self.counters.waiting += 1
+        self.put_bytes += row.size_bytes
         self.shelf.insert(self.counters.last_position, row)
         return row.ticket(self.maker.boot_id)
 

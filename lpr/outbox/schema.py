@@ -13,9 +13,11 @@ APPLICATION_ID = 0x4C505251
 """'LPRQ' in the file's header: this file is ours."""
 PAGE_SIZE = 16384
 """Half as much again durable records of 100 KB a second as with SQLite's own 4096."""
-WAL_PAGES = 500
-"""The log is folded into the database when it holds so many pages (8 MB)."""
-WAL_KEPT_BYTES = 16 << 20
+FOLD_PAGES = 640
+"""The log is folded into the database when it holds about so many pages (10 MB), beside the commits: see `folding`."""
+WAL_PAGES = 1000
+"""Where that did not keep up, the commit that fills the log to here (16 MB) folds it."""
+WAL_KEPT_BYTES = 20 << 20
 """The log keeps its size up to here. Writing over it costs the disk a third less than letting it grow anew each time
 (measured on ext4), and on a full disk deliveries can still be written down, into it."""
 BUSY_TIMEOUT_S = 5.0

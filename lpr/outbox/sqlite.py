@@ -43,6 +43,7 @@ from lpr.outbox.files import (
     make_data_dir,
     translate,
 )
+from lpr.outbox.folding import LogFolder
 from lpr.outbox.fresh import Fresh
 from lpr.outbox.held import Held
 from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
@@ -112,6 +113,7 @@ class SqliteOutbox:
         side: SideRecord,
         shelf: SqliteShelf,
         reading: SqliteShelf,
+        folder: LogFolder,
         queue: Queue,
     ) -> None:
         """Use `open`. `shelf` is the queue's own, `reading` another one of the same file."""
@@ -121,6 +123,7 @@ class SqliteOutbox:
         self._queue = queue
         self._shelf = shelf
         self._reading = reading
+        self._folder = folder
         self._boot_id = queue.maker.boot_id
         self._held = Held()
         self._fresh = Fresh()
@@ -190,6 +193,7 @@ class SqliteOutbox:
             side=parts.side,
             shelf=parts.shelf,
             reading=parts.reading,
+            folder=parts.folder,
             queue=parts.queue,
         )
         outbox._told = [error for error, _ in parts.queue.take_troubles()]
@@ -218,7 +222,7 @@ class SqliteOutbox:
         await asyncio.to_thread(self._let_go)
 
     def _let_go(self) -> None:
-        _close_quietly(self._reading.connection, self._shelf.connection)
+        _close_quietly(self._reading.connection, self._folder, self._shelf.connection)
         self._side.close()
         self._lock.release()
 
@@ -547,7 +551,7 @@ class SqliteOutbox:
         if self._failure is not None and time.monotonic() < self._next_try_s:
             self._defer(jobs, self._failure)
             return
-        snapshot = self._queue.snapshot()
+        snapshot, put_before = self._queue.snapshot(), self._queue.put_bytes
         try:
             outcomes, revived, version = self._transact(jobs)
         except (sqlite3.Error, OSError) as error:
@@ -568,6 +572,8 @@ class SqliteOutbox:
         self._data_version = version
         self._note_success()
         self._finish(list(zip(jobs, outcomes, strict=True)), revived)
+        self._folder.wrote(self._queue.put_bytes - put_before)
+        self._folder.fold_the_rest(self._shelf.connection)
 
     def _transact(self, jobs: Sequence[_Job]) -> tuple[list[list[Ticket] | LprError], list[Ticket], int]:
         """What the jobs gave, what another process has put back, and the version of the data that was seen."""
@@ -714,12 +720,13 @@ class SqliteOutbox:
         log.error("queue_damaged_in_use", file=self._path.name)
         maker, limits = self._queue.maker, self._queue.limits
         last = self._queue.counters
-        _close_quietly(self._shelf.connection)
+        _close_quietly(self._folder, self._shelf.connection)
         try:
             self._readers.submit(self._reading.connection.close).result()
             opened = open_database(self._path.parent, maker, limits, self._side.contents, damaged=True)
             self._shelf.connection = opened.connection
             self._reading.connection = connect(self._path, read_only=True)
+            self._folder = LogFolder(self._path)
         except (OutboxError, sqlite3.Error, OSError) as error:
             log.error("queue_rescue_failed", error=str(error))
             return False
@@ -796,6 +803,7 @@ class _Parts:
     side: SideRecord
     shelf: SqliteShelf
     reading: SqliteShelf
+    folder: LogFolder
     queue: Queue
 
 
@@ -817,13 +825,15 @@ def _open_parts(data_dir: Path, maker: RowMaker, limits: OutboxLimits) -> _Parts
         try:
             reading = SqliteShelf(connect(path, read_only=True))
             stack.callback(_close_quietly, reading.connection)
+            folder = LogFolder(path)
+            stack.callback(_close_quietly, folder)
             queue = Queue(shelf, maker, limits, disk_room=_DiskRoom(path, shelf, limits).look)
             queue.add_troubles(opened.troubles)
             _begin(queue, shelf, side)
         except (sqlite3.Error, OSError) as error:
             raise translate(error, "open the queue", path) from error
         stack.pop_all()
-    return _Parts(lock=lock, side=side, shelf=shelf, reading=reading, queue=queue)
+    return _Parts(lock=lock, side=side, shelf=shelf, reading=reading, folder=folder, queue=queue)
 
 
 class _DiskRoom:
@@ -848,7 +858,7 @@ def _discard(opening: asyncio.Future[_Parts]) -> None:
     """Nobody waits for these parts any longer: let go of the directory."""
     if not opening.cancelled() and opening.exception() is None:
         parts = opening.result()
-        _close_quietly(parts.reading.connection, parts.shelf.connection)
+        _close_quietly(parts.reading.connection, parts.folder, parts.shelf.connection)
         parts.side.close()
         parts.lock.release()
 
@@ -908,7 +918,7 @@ def _free_bytes(path: Path) -> int:
     return stats.f_bavail * stats.f_frsize
 
 
-def _close_quietly(*connections: sqlite3.Connection) -> None:
+def _close_quietly(*connections: sqlite3.Connection | LogFolder) -> None:
     for connection in connections:
         try:
             connection.close()

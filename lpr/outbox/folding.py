@@ -1,0 +1,88 @@
+"""SQLite's log is folded into the database in a thread of its own, so that no commit waits for it.
+
+SQLite's way is to fold within the commit that fills the log: that event, and all that queue behind it, wait for as many
+bytes again as were written since the last time, and for another sync. Here a second connection copies while commits go
+on. It cannot quite catch up with a writer that never rests, and only a log that is folded to its end is begun anew; so
+the writer folds the little that is left, between two commits. Where all of this fails (a reader that holds the log, a
+full disk) SQLite's own way stands behind it, at `schema.WAL_PAGES`.
+
+Folding late is worth it: a page that was written again in the meantime, as those of delivered events are, is copied
+once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import structlog
+
+from lpr.outbox import schema
+
+FEW_PAGES = 48
+"""What the writer may fold by itself: a millisecond or so."""
+PASSES = 4
+"""While commits go on, each pass leaves less to the next."""
+COMMIT_PAGES = 5
+"""Pages that a commit writes beside bodies and pictures: indexes, the list of free pages and the like."""
+
+log = structlog.get_logger(__name__)
+
+
+class LogFolder:
+    """The thread and its connection. `wrote` and `fold_the_rest` are for the writer's thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a connection to the database at `path`, which is there. Raises `sqlite3.Error`."""
+        self._connection = schema.connect(path)
+        self._written_pages = 0
+        """Ever, about; only the writer counts."""
+        self._fold_at = schema.FOLD_PAGES
+        self._rest_is_the_writers = False
+        self._closing = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._fold_until_closed, name="outbox-folder", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and close its connection."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join()
+        self._connection.close()
+
+    def wrote(self, size_bytes: int) -> None:
+        """A transaction with so much of bodies and pictures is in the log."""
+        self._written_pages += COMMIT_PAGES + size_bytes // schema.PAGE_SIZE
+        if self._written_pages >= self._fold_at:
+            self._fold_at = self._written_pages + schema.FOLD_PAGES // 2
+            self._wake.set()
+
+    def fold_the_rest(self, connection: sqlite3.Connection) -> None:
+        """Fold what the thread has left, where it has just done the most of it, over the writer's connection."""
+        if self._rest_is_the_writers:
+            self._rest_is_the_writers = False
+            if self._fold(connection):
+                self._fold_at = self._written_pages + schema.FOLD_PAGES
+
+    def _fold_until_closed(self) -> None:
+        while self._wake.wait() and not self._closing:
+            self._wake.clear()
+            for _ in range(PASSES):
+                before = self._written_pages
+                if not self._fold(self._connection):
+                    break
+                if self._written_pages - before <= FEW_PAGES:
+                    self._rest_is_the_writers = True
+                    break
+
+    def _fold(self, connection: sqlite3.Connection) -> bool:
+        """Fold what is in the log at this moment; false where not all of that could be."""
+        try:
+            busy, in_log, folded = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            # It stays in the log, and nothing is lost. What ails the disk the next commit finds out, and says.
+            log.debug("queue_log_not_folded", error=str(error))
+            return False
+        return not busy and in_log == folded

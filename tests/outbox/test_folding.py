@@ -1,0 +1,74 @@
+"""The log is folded into the database beside the commits, ends, and begins anew."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from lpr.outbox import schema
+from lpr.outbox.sqlite import SqliteOutbox
+from tests.outbox.helpers import SqliteStore, detection
+
+EVENT_PAGES = 10
+NEVER = 1 << 20
+
+
+async def record_pages(outbox: SqliteOutbox, pages: int) -> None:
+    """Record events until about so many pages have been written."""
+    for n in range(pages // EVENT_PAGES):
+        await outbox.record(detection(f"29A{n}", original_bytes=5 * schema.PAGE_SIZE), link_up=True)
+
+
+def log_pages(data_dir: Path) -> int:
+    return (data_dir / "outbox.db-wal").stat().st_size // schema.PAGE_SIZE
+
+
+async def test_the_log_is_folded_beside_the_commits(disk: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "FOLD_PAGES", 60)
+    monkeypatch.setattr(schema, "WAL_PAGES", NEVER)  # no commit folds it
+    outbox = await disk.open()
+    await record_pages(outbox, 3000)
+    assert log_pages(disk.data_dir) < 1500
+    assert (await outbox.status()).pending == 300
+    await outbox.close()
+
+
+async def test_folding_is_not_taken_for_another_process_that_has_written(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "FOLD_PAGES", 20)
+    outbox = await disk.open()
+    await record_pages(outbox, 300)
+    assert outbox._queue.thinned == 0
+    await outbox.close()
+
+
+async def test_a_reader_that_holds_the_log_holds_up_nothing(disk: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "FOLD_PAGES", 60)
+    outbox = await disk.open()
+    await record_pages(outbox, 20)
+    reader = sqlite3.connect(disk.data_dir / "outbox.db", isolation_level=None)
+    reader.execute("BEGIN")
+    (seen,) = reader.execute("SELECT count(*) FROM events").fetchone()
+    await record_pages(outbox, 1500)
+    assert reader.execute("SELECT count(*) FROM events").fetchone() == (seen,)
+    reader.execute("COMMIT")
+    assert reader.execute("SELECT count(*) FROM events").fetchone() == (152,)
+    held = log_pages(disk.data_dir)
+    reader.close()
+    await record_pages(outbox, 1500)
+    assert log_pages(disk.data_dir) <= held + 200
+    await outbox.close()
+    again = await disk.open()
+    assert (await again.status()).pending == 302
+    await again.close()
+
+
+async def test_closing_leaves_no_log(disk: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "FOLD_PAGES", 20)
+    outbox = await disk.open()
+    await record_pages(outbox, 100)
+    await outbox.close()
+    assert {path.name for path in disk.data_dir.iterdir()} == {"outbox.db", "outbox.lock", "outbox.seq"}
