@@ -119,7 +119,7 @@ def connect(path: Path, *, read_only: bool = False, damaged: bool = False) -> sq
         isolation_level=None,
         check_same_thread=False,
         timeout=BUSY_TIMEOUT_S,
-        cached_statements=64,
+        cached_statements=256,
     )
     try:
         if damaged:

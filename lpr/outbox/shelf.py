@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 from lpr.domain.clock import Instant, isoformat_ms
@@ -19,6 +21,7 @@ from lpr.outbox.files import is_damage
 from lpr.outbox.limits import DAMAGED
 from lpr.outbox.queue import Contents, Counters, Droppable
 from lpr.outbox.rows import Burial, Correction, Row, State, Summary, waiting_again
+from lpr.outbox.schema import transaction
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
 
 _PLATE, _ORIGINAL = 0, 1
@@ -58,6 +61,9 @@ _WHOLE = (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS, _LAST_MS = -(1 << 62), 1 << 62
+_GATHERED = 16
+"""Most rows in one statement: their pictures are in memory twice while it runs."""
+_ZLIB_KEEPS_LOCK = 5 * 1024
 _VARIABLES = 500
 """Names in one statement, far below SQLite's bound."""
 
@@ -67,6 +73,9 @@ class SqliteShelf:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        self._gathers = False
+        self._gathered: list[tuple[int, Row]] = []
+        """Rows of a transaction that are put down together, before anything else is asked."""
         self._nothing_below = dict.fromkeys(Droppable, 0)
         """Positions below which no waiting row of a kind is left, so that a full queue is not read from its start."""
 
@@ -75,13 +84,11 @@ class SqliteShelf:
 
     def counters(self) -> Counters:
         """Everything counted anew; reads all rows but no pictures."""
-        used, waiting, dead, position, sequence = self.connection.execute(
+        used, waiting, dead, position, sequence = self._execute(
             "SELECT coalesce(sum(size_bytes), 0), coalesce(sum(state = 0), 0), coalesce(sum(state = 1), 0),"
             " coalesce(max(position), 0), coalesce(max(sequence), 0) FROM events"
         ).fetchone()
-        kept, kept_bytes = self.connection.execute(
-            "SELECT count(*), coalesce(sum(size_bytes), 0) FROM delivered"
-        ).fetchone()
+        kept, kept_bytes = self._execute("SELECT count(*), coalesce(sum(size_bytes), 0) FROM delivered").fetchone()
         return Counters(
             last_sequence=max(sequence, int(self.note("last_sequence") or 0)),
             last_position=max(position, int(self.note("last_position") or 0)),
@@ -97,55 +104,67 @@ class SqliteShelf:
         self.take_note("last_sequence", str(counters.last_sequence))
         self.take_note("last_position", str(counters.last_position))
 
+    def free_pages(self) -> int:
+        """Pages in the file that hold nothing."""
+        return int(self._execute("PRAGMA freelist_count").fetchone()[0])
+
     def note(self, key: str) -> str | None:
         """What was noted under `key`."""
-        found = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        found = self._execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if found is None else str(found[0])
 
     def take_note(self, key: str, value: str) -> None:
         """Note `value` under `key`."""
-        self.connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        self._execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
     # ----------------------------------------------------------------------------------------------------------------
     # Writing
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, and durable when it is left. Rows inserted inside go to SQLite together: after each statement
+        this thread must win the interpreter's lock back from the event loop. Raises `sqlite3.Error`.
+        """
+        with transaction(self.connection):
+            self._gathers = True
+            try:
+                yield
+                self._put_down()
+            finally:
+                self._gathers = False
+                self._gathered.clear()
+
     def insert(self, position: int, row: Row) -> None:
         """Put a row down, waiting."""
-        self.connection.execute(
-            "INSERT INTO events (position, event_id, type, code, sequence, size_bytes, original_bytes, attempts,"
-            " recorded_offline, recorded_at_ms, recorded_monotonic_s, boot_id, original_omitted, unsure_boot, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                position,
-                row.event_id,
-                row.event_type,
-                row.code,
-                row.sequence,
-                row.size_bytes,
-                row.original_bytes,
-                row.attempts,
-                row.recorded_offline,
-                _milliseconds(row.recorded_at),
-                row.recorded_monotonic_s,
-                row.boot_id,
-                row.original_omitted,
-                row.unsure_boot,
-                row.body,
-            ),
-        )
-        self._insert_images(position, row.plate_image, row.original_image)
+        self._gathered.append((position, row))
+        if not self._gathers or len(self._gathered) >= _GATHERED:
+            self._put_down()
 
-    def _insert_images(self, position: int, plate: Jpeg | None, original: Jpeg | None) -> None:
-        # One statement for both: at each, this thread must win the interpreter's lock back from the event loop.
-        values: list[object] = []
-        for kind, image in ((_PLATE, plate), (_ORIGINAL, original)):
-            if image is not None:
-                values += (2 * position + kind, image.width, image.height, zlib.crc32(image.data), image.data)
-        if values:
-            rows = ", ".join(["(?, ?, ?, ?, ?)"] * (len(values) // 5))
+    def _put_down(self) -> None:
+        if not self._gathered:
+            return
+        rows, self._gathered = self._gathered, []
+        self._insert_all(
+            "events (position, event_id, type, code, sequence, size_bytes, original_bytes, attempts, recorded_offline,"
+            " recorded_at_ms, recorded_monotonic_s, boot_id, original_omitted, unsure_boot, body)",
+            [_event_values(position, row) for position, row in rows],
+        )
+        self._insert_all(
+            "images (image_id, width, height, checksum, data)",
+            [
+                (2 * position + kind, image.width, image.height, checksum(image.data), image.data)
+                for position, row in rows
+                for kind, image in ((_PLATE, row.plate_image), (_ORIGINAL, row.original_image))
+                if image is not None
+            ],
+        )
+
+    def _insert_all(self, into: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if rows:
+            one = f"({', '.join('?' * len(rows[0]))})"
             self.connection.execute(
-                f"INSERT INTO images (image_id, width, height, checksum, data) VALUES {rows}",  # noqa: S608 - our own
-                values,
+                f"INSERT INTO {into} VALUES {', '.join([one] * len(rows))}",  # noqa: S608 - our own texts
+                tuple(chain.from_iterable(rows)),
             )
 
     def delete(self, summaries: Sequence[Summary]) -> None:
@@ -166,7 +185,7 @@ class SqliteShelf:
     def _delete_numbered(self, table: str, key: str, numbers: Sequence[int]) -> None:
         for start in range(0, len(numbers), _VARIABLES):
             some = numbers[start : start + _VARIABLES]
-            self.connection.execute(
+            self._execute(
                 f"DELETE FROM {table} WHERE {key} IN ({', '.join('?' * len(some))})",  # noqa: S608 - our own texts
                 some,
             )
@@ -210,8 +229,8 @@ class SqliteShelf:
 
     def bury(self, summary: Summary, burial: Burial) -> None:
         """Make a waiting row a dead letter."""
-        self.connection.execute("UPDATE events SET state = 1 WHERE position = ?", (summary.position,))
-        self.connection.execute(
+        self._execute("UPDATE events SET state = 1 WHERE position = ?", (summary.position,))
+        self._execute(
             "INSERT OR REPLACE INTO dead_letters (position, code, reason, buried_at_ms) VALUES (?, ?, ?, ?)",
             (summary.position, burial.code, burial.reason, _milliseconds(burial.buried_at)),
         )
@@ -231,7 +250,7 @@ class SqliteShelf:
 
     def unsure(self, machine_boot: str, *, after: int, limit: int) -> list[tuple[Summary, str]]:
         """Waiting rows that were never sent, whose times a boot of the machine may still correct, with their bodies."""
-        rows = self.connection.execute(
+        rows = self._execute(
             f"SELECT {_SUMMARY}, body FROM events WHERE unsure_boot = ? AND state = 0 AND attempts = 0"  # noqa: S608
             " AND position > ? ORDER BY position LIMIT ?",
             (machine_boot, after, limit),
@@ -241,7 +260,7 @@ class SqliteShelf:
     def correct(self, summary: Summary, correction: Correction) -> int:
         """Give a row its new times; says by how many bytes it grew."""
         grown = len(correction.body.encode()) - len((self.body(summary) or "").encode())
-        self.connection.execute(
+        self._execute(
             "UPDATE events SET body = ?, size_bytes = size_bytes + ?, recorded_at_ms = ?, unsure_boot = ?"
             " WHERE position = ?",
             (
@@ -256,12 +275,12 @@ class SqliteShelf:
 
     def has_unsure(self, machine_boot: str) -> bool:
         """Whether there are rows whose times may still be corrected."""
-        found = self.connection.execute("SELECT 1 FROM events WHERE unsure_boot = ? LIMIT 1", (machine_boot,))
+        found = self._execute("SELECT 1 FROM events WHERE unsure_boot = ? LIMIT 1", (machine_boot,))
         return found.fetchone() is not None
 
     def take_times_as_they_are(self) -> None:
         """Correct no row's times any more."""
-        self.connection.execute("UPDATE events SET unsure_boot = NULL WHERE unsure_boot IS NOT NULL")
+        self._execute("UPDATE events SET unsure_boot = NULL WHERE unsure_boot IS NOT NULL")
 
     def add_attempts(self, attempts: Iterable[tuple[str, int]]) -> None:
         """Set the attempts of events, by name."""
@@ -271,7 +290,12 @@ class SqliteShelf:
         """Rows may have come to wait at any old position: look from the start again."""
         self._nothing_below = dict.fromkeys(Droppable, 0)
 
+    def _execute(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        self._put_down()
+        return self.connection.execute(statement, values)
+
     def _run_each(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        self._put_down()
         self.connection.executemany(statement, rows)
 
     # ----------------------------------------------------------------------------------------------------------------
@@ -351,7 +375,7 @@ class SqliteShelf:
 
     def burial(self, summary: Summary) -> Burial | None:
         """Why an event is a dead letter; None where it is none."""
-        found = self.connection.execute(
+        found = self._execute(
             "SELECT code, reason, buried_at_ms FROM dead_letters WHERE position = ?", (summary.position,)
         ).fetchone()
         return None if found is None else Burial(code=found[0], reason=found[1], buried_at=_moment(found[2]))
@@ -366,13 +390,13 @@ class SqliteShelf:
 
     def body(self, summary: Summary) -> str | None:
         """A row's body."""
-        found = self.connection.execute("SELECT body FROM events WHERE position = ?", (summary.position,)).fetchone()
+        found = self._execute("SELECT body FROM events WHERE position = ?", (summary.position,)).fetchone()
         return None if found is None else str(found[0])
 
     def contents(self, event_id: str) -> tuple[Summary, Contents] | None:
         """A row with what weighs; a picture whose checksum is wrong counts as not there."""
         try:
-            found = self.connection.execute(_WHOLE, (event_id,)).fetchone()
+            found = self._execute(_WHOLE, (event_id,)).fetchone()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
@@ -401,14 +425,14 @@ class SqliteShelf:
         plate, original = self._image(summary.position, _PLATE), self._image(summary.position, _ORIGINAL)
         if original is None and summary.original_bytes > 0:
             return plate, None, DAMAGED
-        (omitted,) = self.connection.execute(
+        (omitted,) = self._execute(
             "SELECT original_omitted FROM events WHERE position = ?", (summary.position,)
         ).fetchone()
         return plate, original, omitted
 
     def _image(self, position: int, kind: int) -> Jpeg | None:
         try:
-            found = self.connection.execute(
+            found = self._execute(
                 "SELECT data, width, height, checksum FROM images WHERE image_id = ?", (2 * position + kind,)
             ).fetchone()
         except sqlite3.DatabaseError as error:
@@ -418,18 +442,48 @@ class SqliteShelf:
         return None if found is None else _sound(found)
 
     def _summaries(self, rest: str, *values: object) -> list[Summary]:
-        rows = self.connection.execute(f"SELECT {_SUMMARY} FROM events {rest}", values)  # noqa: S608 - our own texts
+        rows = self._execute(f"SELECT {_SUMMARY} FROM events {rest}", values)  # noqa: S608 - our own texts
         return [_summary(row) for row in rows]
 
     def _kept_summaries(self, rest: str, *values: object) -> list[Summary]:
         query = f"SELECT {_KEPT_SUMMARY} FROM delivered {rest}"  # noqa: S608 - our own texts
-        return [_summary(row) for row in self.connection.execute(query, values)]
+        return [_summary(row) for row in self._execute(query, values)]
+
+
+def _event_values(position: int, row: Row) -> tuple[object, ...]:
+    return (
+        position,
+        row.event_id,
+        row.event_type,
+        row.code,
+        row.sequence,
+        row.size_bytes,
+        row.original_bytes,
+        row.attempts,
+        row.recorded_offline,
+        _milliseconds(row.recorded_at),
+        row.recorded_monotonic_s,
+        row.boot_id,
+        row.original_omitted,
+        row.unsure_boot,
+        row.body,
+    )
+
+
+def checksum(data: bytes) -> int:
+    """CRC-32, in pieces so small that zlib keeps the interpreter's lock: to win it back would take longer than all of
+    them.
+    """
+    crc, view = 0, memoryview(data)
+    for start in range(0, len(data), _ZLIB_KEEPS_LOCK):
+        crc = zlib.crc32(view[start : start + _ZLIB_KEEPS_LOCK], crc)
+    return crc
 
 
 def _sound(image: tuple[Any, ...]) -> Jpeg | None:
     """Data, width, height and checksum as a picture; None where there is none, or it is not what was recorded."""
-    data, width, height, checksum = image
-    if data is None or zlib.crc32(data) != checksum:
+    data, width, height, noted = image
+    if data is None or checksum(data) != noted:
         return None
     return Jpeg(data, width, height)
 

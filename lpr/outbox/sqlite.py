@@ -578,7 +578,7 @@ class SqliteOutbox:
     def _transact(self, jobs: Sequence[_Job]) -> tuple[list[list[Ticket] | LprError], list[Ticket], int]:
         """What the jobs gave, what another process has put back, and the version of the data that was seen."""
         outcomes: list[list[Ticket] | LprError] = []
-        with transaction(self._shelf.connection):
+        with self._shelf.transaction():
             version = _data_version(self._shelf)
             revived = self._notice_others() if version != self._data_version else []
             if self._held:
@@ -787,7 +787,7 @@ class SqliteOutbox:
         deadline_s = time.monotonic() + GIVE_BACK_S
         kept = 0 if idle else SLACK_PAGES
         gave = False
-        while _free_pages(connection) > kept:
+        while self._shelf.free_pages() > kept:
             # `execute` would take one step of it, and so give back one page.
             connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
             gave = True
@@ -849,7 +849,7 @@ class _DiskRoom:
         """See `Queue`."""
         now_s = time.monotonic()
         if now_s >= self._until_s:
-            self._seen = (_free_bytes(self._path), _free_inside(self._shelf.connection))
+            self._seen = (_free_bytes(self._path), self._shelf.free_pages() * PAGE_SIZE)
             self._until_s = now_s + (LOOK_AT_PLENTY_S if self._seen[0] > self._plenty else 0.0)
         return self._seen
 
@@ -903,14 +903,6 @@ def _expire(queue: Queue) -> list[Ticket]:
 def _data_version(shelf: SqliteShelf) -> int:
     """Changes whenever another connection has written."""
     return int(shelf.connection.execute("PRAGMA data_version").fetchone()[0])
-
-
-def _free_pages(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
-
-
-def _free_inside(connection: sqlite3.Connection) -> int:
-    return _free_pages(connection) * PAGE_SIZE
 
 
 def _free_bytes(path: Path) -> int:
