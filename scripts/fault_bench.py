@@ -107,7 +107,7 @@ async def kicks(scene: Scene) -> None:
 async def refuses_the_token(scene: Scene) -> None:
     await scene.backend.settings(token=TOKEN[::-1])
     await scene.backend.kick()
-    await asyncio.sleep(2.0)
+    await asyncio.sleep(8.0)
     await scene.backend.settings(token=TOKEN)
 
 

@@ -23,6 +23,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lpr.outbox.files import RESERVE
 from tests.faults.node import TOKEN, NodeBackend
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +104,8 @@ class Gate:
                 pipe.close()
 
     def disk_bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        files = (path for path in self.folder.rglob("*") if path.is_file() and path.name != RESERVE)
+        return sum(path.stat().st_size for path in files)
 
 
 async def storm(folder: Path, arguments: argparse.Namespace) -> bool:

@@ -4,7 +4,7 @@ Two lanes. A back-end that cannot be reached is asked again after a random part 
 gates that lost one server do not come back as one). The bound is the time waited so far, from half a second to thirty:
 a server that was away for some seconds is never waited for much longer than it was away. A back-end that answered and
 said no is asked again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this
-process has connected with is given a few quick tries first, because a back-end that is starting refuses everybody.
+process has connected with is tried quickly for half a minute first: a back-end that is starting refuses everybody.
 """
 
 from __future__ import annotations
@@ -26,37 +26,43 @@ class ConnectWait(wait_base):
 
     def __init__(self, backoff: Backoff) -> None:
         self._backoff = backoff
-        self._waited_s = 0.0
-        self._refusals = 0
+        self._away_s = 0.0
+        self._refused_s = 0.0
+        self._slow_refusals = 0
         self._worked_before = False
 
     def __call__(self, retry_state: RetryCallState) -> float:
         outcome = retry_state.outcome
         error = outcome.exception() if outcome is not None else None
-        if not isinstance(error, LinkRefusedError):
-            self._refusals = 0
-            return self._jitter(retry_state)
-        self._refusals += 1
-        if self._worked_before and self._refusals <= self._backoff.quick_refusals:
-            return self._jitter(retry_state)
-        slow = self._refusals - (self._backoff.quick_refusals if self._worked_before else 0)
-        return min(self._backoff.refused_max_s, self._backoff.refused_first_s * 2.0 ** min(16, slow - 1))
-
-    def _jitter(self, retry_state: RetryCallState) -> float:
+        if isinstance(error, LinkRefusedError):
+            return self._after_refusal()
+        self._refused_s, self._slow_refusals = 0.0, 0
         if retry_state.attempt_number == 1:
-            self._waited_s = 0.0
-        wait_s = random.uniform(0.0, min(self._backoff.max_s, self._backoff.first_s + self._waited_s))
-        self._waited_s += wait_s
+            self._away_s = 0.0
+        wait_s = self._jitter(self._away_s)
+        self._away_s += wait_s
         return wait_s
 
     def first(self) -> float:
         """The wait after the loss of a connection that was good for something."""
-        return random.uniform(0.0, self._backoff.first_s)
+        return self._jitter(0.0)
 
     def connected(self) -> None:
         """The back-end let us in with this token."""
-        self._refusals, self._worked_before = 0, True
+        self._refused_s, self._slow_refusals, self._worked_before = 0.0, 0, True
 
     def token_changed(self) -> None:
         """The next attempt carries another token: what was said about the old one no longer holds."""
-        self._refusals, self._worked_before = 0, False
+        self._refused_s, self._slow_refusals, self._worked_before = 0.0, 0, False
+
+    def _after_refusal(self) -> float:
+        if self._worked_before and self._refused_s < self._backoff.quick_refused_s:
+            wait_s = self._jitter(self._refused_s)
+            self._refused_s += wait_s
+            return wait_s
+        self._slow_refusals += 1
+        slow_s = self._backoff.refused_first_s * 2.0 ** min(16, self._slow_refusals - 1)
+        return min(self._backoff.refused_max_s, slow_s)
+
+    def _jitter(self, waited_s: float) -> float:
+        return random.uniform(0.0, min(self._backoff.max_s, self._backoff.first_s + waited_s))

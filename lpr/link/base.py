@@ -68,8 +68,8 @@ class Backoff:
     max_s: float = 30.0
     refused_first_s: float = 60.0
     refused_max_s: float = 600.0
-    quick_refusals: int = 3
-    """Refusals of a token that worked before which are taken for a back-end that is still starting."""
+    quick_refused_s: float = 30.0
+    """For so long refusals of a token that worked before are taken for a back-end that is still starting."""
     token_poll_s: float = 5.0
     """How often the token is looked at while a refused one waits: a new one is tried at once."""
 

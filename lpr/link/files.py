@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+import structlog
 
 from lpr.domain.errors import LinkError
 from lpr.durable import replace_file
@@ -15,31 +15,38 @@ SEEN_COMMANDS = 256
 """Command ids that are remembered; a back-end repeats a command within minutes, not after hundreds of others."""
 
 
+log = structlog.get_logger(__name__)
+
+
 class EpochFile:
     """The number of connections ever made from this data directory."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._last = 0
 
     def next(self) -> int:
-        """One more than ever before, on disk before it is returned. Raises `LinkError`.
+        """One more than ever before, on disk before it is returned.
 
-        A damaged file counts from the largest number that can still be told from the file's age: the back-end needs a
-        number that grows, not one without gaps.
+        A disk that is full or fails must not keep the agent from delivering: the number then grows in memory alone, and
+        the log says so. A damaged file counts from the largest number that can still be told from the file's age: the
+        back-end needs a number that grows, not one without gaps.
         """
-        epoch = max(self._read(), 0) + 1
-        _keep(self._path, {"epoch": epoch})
-        return epoch
+        self._last = max(self._read(), self._last) + 1
+        try:
+            replace_file(self._path, json.dumps({"epoch": self._last}))
+        except OSError as error:
+            trouble = _unusable(self._path, error)
+            log.warning("number of the connection not kept", error=trouble.message, hint=trouble.hint)
+        return self._last
 
     def _read(self) -> int:
         try:
-            text = self._path.read_text("utf-8")
+            return int(json.loads(self._path.read_text("utf-8"))["epoch"])
         except FileNotFoundError:
             return 0
-        except OSError as error:
-            raise _unusable(self._path, error) from error
-        try:
-            return int(json.loads(text)["epoch"])
+        except OSError:
+            return self._last
         except (ValueError, TypeError, KeyError):
             # Seconds since 1970 outgrow any count of connections (one a second at most), so the number still grows.
             return int(self._path.stat().st_mtime)
@@ -64,7 +71,10 @@ class SeenCommands:
         while len(self._seen) > self._limit:
             self._seen.popitem(last=False)
         if self._path is not None:
-            _keep(self._path, {"commandIds": list(self._seen)})
+            try:
+                replace_file(self._path, json.dumps({"commandIds": list(self._seen)}, ensure_ascii=False))
+            except OSError as error:
+                raise _unusable(self._path, error) from error
 
     def _read(self) -> list[str]:
         """What is on disk; nothing where the file is absent or damaged: the worst is a command done twice."""
@@ -79,13 +89,6 @@ class SeenCommands:
         except (ValueError, TypeError, KeyError):
             return []
         return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-
-
-def _keep(path: Path, value: Mapping[str, Any]) -> None:
-    try:
-        replace_file(path, json.dumps(value, ensure_ascii=False))
-    except OSError as error:
-        raise _unusable(path, error) from error
 
 
 def _unusable(path: Path, error: OSError) -> LinkError:

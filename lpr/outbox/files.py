@@ -17,6 +17,7 @@ from lpr.durable import sync_directory
 
 DATABASE = "outbox.db"
 LOCK = "outbox.lock"
+RESERVE = "outbox.reserve"
 SIDE_RECORD = "outbox.seq"
 
 MACHINE_BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -25,6 +26,8 @@ SEQUENCES_AHEAD = 1000
 """How far the side record runs ahead, so that it is written once in so many events. Only where the database itself is
 lost do sequences go on from there, with a gap of at most so many, which `QUEUE_CORRUPT` tells."""
 _SIDE_BYTES = 128
+RESERVE_FILE_BYTES = 20 << 20
+"""Room for SQLite's log and shared index, without which the queue could not even be opened on a full disk."""
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -42,7 +45,9 @@ def is_full(error: sqlite3.Error | OSError) -> bool:
     """Whether there is no room on the disk."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) == sqlite3.SQLITE_FULL
+    code = getattr(error, "sqlite_errorcode", 0)
+    # The second: no room for the index that all who have the file open share.
+    return (code & 0xFF) == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 def translate(error: sqlite3.Error | OSError, doing: str, path: Path) -> OutboxError:
@@ -140,6 +145,39 @@ def lock_holder(data_dir: Path) -> int | None:
         return None
     finally:
         os.close(fd)
+
+
+class DiskReserve:
+    """Room that is held on the disk for the queue, and given up when another program has filled it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / RESERVE
+
+    def hold(self, free_bytes: int) -> None:
+        """Take the room where it is not held yet and much more than that is free."""
+        if free_bytes < 4 * RESERVE_FILE_BYTES or self._held_bytes() == RESERVE_FILE_BYTES:
+            return
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.posix_fallocate(fd, 0, RESERVE_FILE_BYTES)
+        except OSError:
+            self.give_up()
+        finally:
+            os.close(fd)
+
+    def _held_bytes(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def give_up(self) -> bool:
+        """Free the room; says whether there was any."""
+        try:
+            self._path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ import structlog
 
 from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.commands import EventRange
-from lpr.domain.errors import LprError, OutboxError
+from lpr.domain.errors import LprError, OutboxError, OutboxFullError
 from lpr.domain.events import ErrorRaised, ProcessingStatus, QueueStatus, StoredEvent
 from lpr.durable import sync_directory
 from lpr.outbox.base import DeadLetter, Entry, Ticket
@@ -36,6 +36,7 @@ from lpr.outbox.files import (
     DATABASE,
     SEQUENCES_AHEAD,
     DirectoryLock,
+    DiskReserve,
     SideRecord,
     is_damage,
     is_full,
@@ -147,6 +148,7 @@ class SqliteOutbox:
         """Why the disk takes nothing, None while it does."""
         self._next_try_s = 0.0
         self._next_expiry_s = 0.0
+        self._reserve = DiskReserve(path.parent)
         self._next_rescue_s = 0.0
         self._data_version = _data_version(shelf)
         self._revision = shelf.revision()
@@ -652,6 +654,7 @@ class SqliteOutbox:
         if first:
             log.error("queue_not_writable", error=self._failure.message, hint=self._failure.hint)
         if first and is_full(error):
+            self._reserve.give_up()
             low = disk_low_error(
                 self._queue.maker.now(),
                 free_bytes=_free_bytes(self._path),
@@ -749,6 +752,7 @@ class SqliteOutbox:
                 self._write_attempts()
             if time.monotonic() >= self._next_expiry_s:
                 self._next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
+                self._reserve.hold(_free_bytes(self._path))
                 self._commit([_Job(_expire)])
             if self._failure is None:
                 self._give_back(idle=idle)
@@ -808,8 +812,18 @@ class _Parts:
 
 
 def _open_parts(data_dir: Path, maker: RowMaker, limits: OutboxLimits) -> _Parts:
-    """Everything that touches the disk at the start. What was opened is closed again where a later step fails."""
+    """Everything that touches the disk at the start; on a full one, with the room that was held for that."""
     make_data_dir(data_dir)
+    try:
+        return _open_files(data_dir, maker, limits)
+    except OutboxFullError:
+        if not DiskReserve(data_dir).give_up():
+            raise
+    return _open_files(data_dir, maker, limits)
+
+
+def _open_files(data_dir: Path, maker: RowMaker, limits: OutboxLimits) -> _Parts:
+    """What was opened is closed again where a later step fails."""
     with contextlib.ExitStack() as stack:
         lock = DirectoryLock(data_dir)
         stack.callback(lock.release)

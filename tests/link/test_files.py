@@ -20,9 +20,17 @@ def test_a_damaged_epoch_file_goes_on_above_every_number_given_before(tmp_path: 
     assert EpochFile(path).next() == EpochFile(path).next() - 1
 
 
-def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LinkError, match=r"epoch\.json cannot be read or written") as caught:
-        EpochFile(tmp_path / "absent" / "epoch.json").next()
+def test_a_disk_that_takes_nothing_does_not_keep_the_agent_from_connecting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    epochs = EpochFile(tmp_path / "absent" / "epoch.json")
+    assert [epochs.next() for _ in range(3)] == [1, 2, 3]
+    assert "epoch.json cannot be read or written" in capsys.readouterr().out
+
+
+def test_a_command_that_cannot_be_remembered_is_named_by_its_file(tmp_path: Path) -> None:
+    with pytest.raises(LinkError, match=r"seen\.json cannot be read or written") as caught:
+        SeenCommands(tmp_path / "absent" / "seen.json").add("c-1")
     assert caught.value.hint
 
 

@@ -96,6 +96,21 @@ def test_a_server_that_is_back_is_found_before_it_was_away_twice_as_long(away_s:
         assert waited_s - away_s <= away_s + 0.5
 
 
+def test_a_token_that_worked_is_tried_quickly_for_half_a_minute_and_then_slowly() -> None:
+    """Also after an outage: a back-end that is starting may refuse everybody for a while."""
+    waits = ConnectWait(Backoff())
+    waits.connected()
+    for attempt in range(1, 20):
+        waits(failed(attempt, LinkError("away")))
+    refused_s, quick = 0.0, 0
+    while (wait_s := waits(failed(20 + quick, LinkRefusedError("no")))) < 60.0:
+        assert wait_s <= refused_s + 0.5
+        refused_s, quick = refused_s + wait_s, quick + 1
+    assert refused_s >= 30.0
+    assert quick >= 5
+    assert [waits(failed(99, LinkRefusedError("no"))) for _ in range(5)] == [120.0, 240.0, 480.0, 600.0, 600.0]
+
+
 def failed(attempt: int, error: LinkError) -> RetryCallState:
     state = RetryCallState(AsyncRetrying(), None, (), {})
     state.attempt_number = attempt

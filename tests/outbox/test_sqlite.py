@@ -173,7 +173,8 @@ async def test_nothing_is_left_behind_by_opening_and_closing(disk: SqliteStore) 
         await (await disk.open()).close()
     assert len(os.listdir("/proc/self/fd")) <= handles
     assert len(os.listdir("/proc/self/task")) <= threads + 8  # asyncio's own pool of threads
-    assert sorted(path.name for path in disk.data_dir.iterdir()) == ["outbox.db", "outbox.lock", "outbox.seq"]
+    left = ["outbox.db", "outbox.lock", "outbox.reserve", "outbox.seq"]
+    assert sorted(path.name for path in disk.data_dir.iterdir()) == left
 
 
 # --------------------------------------------------------------------------------------------------------------------
