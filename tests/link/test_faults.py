@@ -277,10 +277,12 @@ async def test_resets_every_moment_lose_nothing(node_backend: NodeBackend, proxy
         ids = []
         for _ in range(8):
             ids += await site.record(15)
-            await asyncio.sleep(0.15)
+            await site.until(lambda: site.relay.link_up)
+            await asyncio.sleep(0.05)
             proxy.cut()
+            await site.until(lambda: not site.relay.link_up)
         await stored_once(node_backend, site, ids)
-        assert site.relay.state().connections > 4
+        assert site.relay.state().connections == 9
 
 
 async def test_a_tenth_of_the_answers_lost_loses_nothing(node_backend: NodeBackend) -> None:
