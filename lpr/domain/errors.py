@@ -12,6 +12,7 @@
     │   └── OutboxFullError       no room: neither in the queue's bounds nor on the disk
     ├── LinkError        the back-end cannot be reached, refuses us, or speaks something else
     │   ├── LinkRefusedError      it answered, and said no (token, namespace)
+    │   │   └── LinkUntrustedError    we say no: its certificate, or our own TLS files, are not right
     │   └── ProtocolError         what it sent is not what the contract says
     └── WebError         the local page cannot be served
 
@@ -73,7 +74,11 @@ class LinkError(LprError):
 
 
 class LinkRefusedError(LinkError):
-    """The back-end answered and said no: token, namespace or certificate."""
+    """The back-end answered and said no: token or namespace."""
+
+
+class LinkUntrustedError(LinkRefusedError):
+    """We said no, before it was asked for anything: its certificate is not trusted, or a TLS file of ours is broken."""
 
 
 class ProtocolError(LinkError):

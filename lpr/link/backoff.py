@@ -2,9 +2,10 @@
 
 Two lanes. A back-end that cannot be reached is asked again after a random part of a bound (full jitter: a thousand
 gates that lost one server do not come back as one). The bound is the time waited so far, from half a second to thirty:
-a server that was away for some seconds is never waited for much longer than it was away. A back-end that answered and
-said no is asked again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this
-process has connected with is tried quickly for half a minute first: a back-end that is starting refuses everybody.
+a server that was away for some seconds is never waited for much longer than it was away. So is one whose certificate
+we do not trust: that troubles nobody there, and may be renewed at any moment. A back-end that answered and said no is
+asked again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has
+connected with is tried quickly for half a minute first: a back-end that is starting refuses everybody.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tenacity.wait import wait_base
 
-from lpr.domain.errors import LinkRefusedError
+from lpr.domain.errors import LinkRefusedError, LinkUntrustedError
 from lpr.link.base import Backoff
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ConnectWait(wait_base):
     def __call__(self, retry_state: RetryCallState) -> float:
         outcome = retry_state.outcome
         error = outcome.exception() if outcome is not None else None
-        if isinstance(error, LinkRefusedError):
+        if isinstance(error, LinkRefusedError) and not isinstance(error, LinkUntrustedError):
             return self._after_refusal()
         self._refused_s, self._slow_refusals = 0.0, 0
         if retry_state.attempt_number == 1:

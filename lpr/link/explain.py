@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from lpr.domain.errors import LinkError, LinkRefusedError
+from lpr.domain.errors import LinkError, LinkRefusedError, LinkUntrustedError
 from lpr.link.base import LinkSettings
 
 _MAX_SAID = 200
@@ -99,7 +99,7 @@ def _closed_early(where: str) -> LinkError:
 
 
 def _bad_certificate(error: ssl.SSLCertVerificationError, where: str) -> LinkError:
-    return LinkRefusedError(
+    return LinkUntrustedError(
         f"the certificate of {where} is not trusted: {_said(error.verify_message or str(error))}",
         hint="a back-end with its own authority needs backend.ca_file; an expired or misnamed certificate must be "
         "replaced there; check the clock of this machine as well",

@@ -28,7 +28,7 @@ import aiohttp
 import socketio
 from engineio import base_client as engineio_clients
 
-from lpr.domain.errors import LinkError, LinkRefusedError
+from lpr.domain.errors import LinkError, LinkUntrustedError
 from lpr.link.base import LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
 from lpr.link.explain import explain, refusal
 from lpr.link.packets import Packet
@@ -382,12 +382,12 @@ _DISCONNECT_WORDS: Mapping[str, str] = {
 def tls_context(settings: LinkSettings) -> ssl.SSLContext:
     """System trust, or `ca_file` alone; with the client certificate where one is configured. Always verifies.
 
-    Raises `LinkRefusedError` that names the file which cannot be used.
+    Raises `LinkUntrustedError` that names the file which cannot be used.
     """
     try:
         context = ssl.create_default_context(cafile=settings.ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise LinkRefusedError(
+        raise LinkUntrustedError(
             f"the CA file {settings.ca_file} cannot be used: {_ssl_words(error)}",
             hint="backend.ca_file must be a PEM file with the certificate of the authority that signed the back-end's",
         ) from error
@@ -395,7 +395,7 @@ def tls_context(settings: LinkSettings) -> ssl.SSLContext:
         try:
             context.load_cert_chain(settings.client_cert_file, settings.client_key_file)
         except (OSError, ssl.SSLError) as error:
-            raise LinkRefusedError(
+            raise LinkUntrustedError(
                 f"the client certificate {settings.client_cert_file} cannot be used: {_ssl_words(error)}",
                 hint="backend.client_cert and client_key must be PEM files that belong together, and that "
                 "the agent's user can read",

@@ -8,15 +8,19 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lpr.domain.errors import LinkRefusedError
+from lpr.agent.service import link_settings
+from lpr.config import AgentConfig
+from lpr.domain.errors import LinkUntrustedError
 from lpr.link.base import LinkPhase
 from lpr.link.socketio_transport import tls_context
+from tests.agent.helpers import CAMERA
 from tests.faults.node import NodeBackend
-from tests.link.parts import running, settings
+from tests.link.parts import QUICK, QUICK_BACKOFF, running, settings
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -57,10 +61,18 @@ def _openssl(folder: Path, arguments: str) -> None:
 
 @asynccontextmanager
 async def tls_in_front(
-    backend: NodeBackend, authority: Path, name: str, *, ask_client: bool = False
+    backend: NodeBackend,
+    authority: Path,
+    name: str,
+    *,
+    ask_client: bool = False,
+    context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
-    """TLS on a port of its own, carried on to the Node server: what a proxy in front of a back-end does."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    """TLS on a port of its own, carried on to the Node server: what a proxy in front of a back-end does.
+
+    What is loaded into `context` later holds for connections that come later.
+    """
+    context = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(authority / f"{name}.pem", authority / f"{name}.key")
     if ask_client:
         context.verify_mode = ssl.CERT_REQUIRED
@@ -136,6 +148,62 @@ async def test_a_client_certificate_is_shown_where_it_is_wanted(node_backend: No
 
 
 @pytest.mark.node
+async def test_a_certificate_that_was_renewed_is_taken_within_moments(
+    node_backend: NodeBackend, authority: Path
+) -> None:
+    """Also after many attempts, and without anybody touching the agent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    backoff = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
+    async with (
+        tls_in_front(node_backend, authority, "expired", context=context) as url,
+        running(settings(url, ca_file=authority / "ca.pem", backoff=backoff)) as site,
+    ):
+        await site.record()
+        await site.until(lambda: site.relay.state().failed_attempts >= 4)
+        context.load_cert_chain(authority / "good.pem", authority / "good.key")
+        await site.until_empty()
+
+
+@pytest.mark.node
+async def test_a_ca_file_that_was_corrected_is_read_at_the_next_attempt(
+    node_backend: NodeBackend, authority: Path, tmp_path: Path
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    backoff = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
+    async with (
+        tls_in_front(node_backend, authority, "good") as url,
+        running(settings(url, ca_file=ca_file, backoff=backoff)) as site,
+    ):
+        await site.record()
+        await site.until(lambda: "CA file" in (site.relay.state().last_error or ""))
+        shutil.copy(authority / "ca.pem", ca_file)
+        await site.until_empty()
+
+
+@pytest.mark.node
+async def test_a_rotated_token_is_read_from_its_file_over_tls(
+    node_backend: NodeBackend, authority: Path, tmp_path: Path
+) -> None:
+    """The settings are those that the agent makes of its configuration; only the waits are a test's."""
+    token_file = tmp_path / "token"
+    token_file.write_text("yesterday's\n", "utf-8")
+    async with tls_in_front(node_backend, authority, "good") as url:
+        backend = {"url": url, "token_file": str(token_file), "ca_file": str(authority / "ca.pem")}
+        config = AgentConfig.model_validate(
+            {"agent": {"id": "gate-nuc-01", "data_dir": str(tmp_path)}, "backend": backend, "cameras": [CAMERA]}
+        )
+        backoff = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
+        link = replace(link_settings(config, boot_id="boot-1"), deadlines=QUICK, backoff=backoff)
+        async with running(link) as site:
+            await site.record()
+            await site.until(lambda: site.relay.state().phase is LinkPhase.REFUSED)
+            await asyncio.sleep(0.3)
+            assert len((await node_backend.state())["joined"]) == 1, "no storm"
+            token_file.write_text(node_backend.token, "utf-8")
+            await site.until_empty()
+
+
+@pytest.mark.node
 async def test_plain_text_to_a_tls_port_and_tls_to_a_plain_port_are_said_in_words(
     node_backend: NodeBackend, authority: Path
 ) -> None:
@@ -148,10 +216,10 @@ def test_a_file_that_is_no_certificate_is_named(tmp_path: Path, authority: Path)
     nonsense = tmp_path / "ca.pem"
     nonsense.write_text("nothing", "utf-8")
     for broken in ({"ca_file": nonsense}, {"ca_file": tmp_path / "absent.pem"}):
-        with pytest.raises(LinkRefusedError, match="CA file"):
+        with pytest.raises(LinkUntrustedError, match="CA file"):
             tls_context(settings("https://x", **broken))
     mismatched = {"client_cert_file": authority / "client.pem", "client_key_file": authority / "good.key"}
-    with pytest.raises(LinkRefusedError, match="client certificate"):
+    with pytest.raises(LinkUntrustedError, match="client certificate"):
         tls_context(settings("https://x", ca_file=authority / "ca.pem", **mismatched))
 
 
