@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lpr.domain.frame import Frame, Image
 from lpr.domain.geometry import Box, Point, Quad, point_in_polygon
-from lpr.domain.plate import PlateRead
+from lpr.domain.plate import PlateRead, PlateText
 from lpr.metrics import Stage
 from lpr.plates.decode import decode as decode_text
 from lpr.vision.base import Detection, PlateDetector, PlateRecognizer, Recognition, StageTimer
@@ -113,9 +113,14 @@ def plate_read(detection: Detection, crops: Crops, answer: Recognition) -> Plate
         readable=answer.readable,
         sharpness=crops.sharpness,
         crop=crops.display,
-        plate=decode_text(answer.probabilities, 2 if answer.two_rows >= 0.5 else 1, top=answer.top),
+        plate=plate_text(answer),
         top=answer.top,
     )
+
+
+def plate_text(answer: Recognition) -> PlateText:
+    """The text that one frame says."""
+    return decode_text(answer.probabilities, 2 if answer.two_rows >= 0.5 else 1, top=answer.top)
 
 
 def averaged(answers: Sequence[Recognition]) -> Recognition:

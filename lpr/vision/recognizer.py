@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpr.domain.errors import VisionError
 from lpr.domain.frame import Image
@@ -15,10 +16,17 @@ from lpr.vision.base import Recognition
 from lpr.vision.engine import Network, Outputs
 
 DEFAULT_MARGIN = 0.06
+TEMPERATURE = "temperature"
+"""Its name among the facts that are stored with the weights."""
+LEAST_PROBABILITY = 1e-9
 
 
 class OpenVinoRecognizer:
-    """Reads straightened plates with one compiled network. Alphabet, colours and margin come with the weights."""
+    """Reads straightened plates with one compiled network. Alphabet, colours and margin come with the weights.
+
+    So does a temperature: above 1 where `scripts/calibrate.py` found the network too sure of itself, below where it is
+    surer than it says. Each character's distribution is tempered, so that votes over many frames are calibrated, too.
+    """
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -31,6 +39,7 @@ class OpenVinoRecognizer:
         names = network.info.get("colours", ",".join(PlateColour)).split(",")
         self._colours = tuple(PlateColour(name.strip()) for name in names)
         self.crop_margin = float(network.info.get("margin", DEFAULT_MARGIN))
+        self.temperature = _temperature(network)
 
     @property
     def crop_size(self) -> tuple[int, int]:
@@ -52,4 +61,28 @@ class OpenVinoRecognizer:
         colours = {name: float(value) for name, value in zip(self._colours, colour, strict=True)}
         places = outputs.get("places")  # a network that was made elsewhere may not tell
         places = None if places is None else np.asarray(places[0], np.float32)
-        return Recognition(np.asarray(characters, np.float32), float(rows[1]), colours, float(readable), places)
+        tempered = temper(np.asarray(characters, np.float32), self.temperature)
+        return Recognition(tempered, float(rows[1]), colours, float(readable), places)
+
+
+def temper(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Distributions [slots, classes], each made flatter by a temperature above 1 and steeper by one below."""
+    if temperature == 1.0:
+        return probabilities
+    raised = np.maximum(probabilities, np.float32(LEAST_PROBABILITY)) ** np.float32(1 / temperature)
+    tempered: NDArray[np.float32] = raised / raised.sum(axis=1, keepdims=True)
+    return tempered
+
+
+def _temperature(network: Network) -> float:
+    stored = network.info.get(TEMPERATURE, "1")
+    try:
+        temperature = float(stored)
+    except ValueError:
+        temperature = 0.0
+    if not 0.1 <= temperature <= 10:
+        raise VisionError(
+            f"{network.name} carries the temperature {stored!r}, which is no number from 0.1 to 10",
+            hint="calibrate the network again: python -m scripts.calibrate",
+        )
+    return temperature
