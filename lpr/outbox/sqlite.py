@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue as queues
 import sqlite3
 import threading
 import time
@@ -47,6 +46,7 @@ from lpr.outbox.files import (
 from lpr.outbox.folding import LogFolder
 from lpr.outbox.fresh import Fresh
 from lpr.outbox.held import Held
+from lpr.outbox.jobs import MAX_BATCH, Job, Jobs
 from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
 from lpr.outbox.queue import CHUNK, Queue, Snapshot, as_dead_letter, as_entry
 from lpr.outbox.rescue import open_database
@@ -58,11 +58,6 @@ from lpr.wire import CLOCK_SYNCHRONISED, PROCESSING_STATUS
 
 T = TypeVar("T")
 
-MAX_BATCH = 64
-"""Most calls in one transaction, so that the first of them does not wait long for the last."""
-SETTLE_WITHIN_S = 0.025
-"""How long deliveries may wait to be written down together, or along with the next event that is recorded. A commit for
-each would cost the disk as much as recording did, and live events would queue behind the deletion of a backlog."""
 TICK_S = 1.0
 """How often the writer looks after the file: attempts written down, free pages given back, other processes noticed."""
 EXPIRE_EVERY_S = 60.0
@@ -87,20 +82,6 @@ SENDING_UNSURE = "sending_unsure"
 a start finds it, the back-end may have seen any event, and none of before has its times corrected."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Job:
-    """A function for the writer; it returns the tickets of events that have newly come to wait.
-
-    An `LprError` that it raises is its own result and must leave nothing changed. `defer` is what happens instead, in
-    memory, when the disk takes nothing. A `patient` one may wait for others, at most `SETTLE_WITHIN_S`.
-    """
-
-    run: Callable[[Queue], list[Ticket]]
-    done: asyncio.Future[list[Ticket]] | None = None
-    defer: Callable[[OutboxError], list[Ticket]] | None = None
-    patient: bool = False
 
 
 class SqliteOutbox:
@@ -135,7 +116,7 @@ class SqliteOutbox:
         self._on_recorded: list[Callable[[Ticket], None]] = []
         self._on_trouble: list[Callable[[ErrorRaised], None]] = []
         self._told: list[ErrorRaised] = []
-        self._jobs: queues.SimpleQueue[_Job | None] = queues.SimpleQueue()
+        self._jobs = Jobs()
         self._loop = asyncio.get_running_loop()
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox-reader")
         self._closing: asyncio.Task[None] | None = None
@@ -218,7 +199,7 @@ class SqliteOutbox:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        self._jobs.put(None)
+        self._jobs.end()
         await asyncio.to_thread(self._writer.join)
         await asyncio.to_thread(self._readers.shutdown)
         await asyncio.to_thread(self._let_go)
@@ -444,7 +425,7 @@ class SqliteOutbox:
             return await self._loop.run_in_executor(self._readers, self._in_one_view, look)
         except sqlite3.Error as error:
             if is_damage(error):
-                self._jobs.put(_Job(self._verify))
+                self._jobs.put(Job(self._verify))
             raise translate(error, "read the queue", self._path) from error
 
     def _in_one_view(self, look: Callable[[], T]) -> T:
@@ -515,13 +496,13 @@ class SqliteOutbox:
         """Run `run` in a transaction; returns once that is durable. Raises `OutboxError`."""
         self._refuse_when_closed()
         done: asyncio.Future[list[Ticket]] = self._loop.create_future()
-        self._jobs.put(_Job(run, done, defer, patient))
+        self._jobs.put(Job(run, done, defer, patient))
         return await done
 
     def _write_until_closed(self) -> None:
         next_tick_s, idle, closing = time.monotonic() + TICK_S, True, False
         while not closing:
-            jobs, closing = self._next_jobs(max(0.0, next_tick_s - time.monotonic()))
+            jobs, closing = self._jobs.next(max(0.0, next_tick_s - time.monotonic()))
             if closing:
                 self._next_try_s = 0.0  # the last chance of what is held
             if jobs:
@@ -532,23 +513,7 @@ class SqliteOutbox:
                 next_tick_s, idle = time.monotonic() + TICK_S, True
         self._note_all_attempts_written()
 
-    def _next_jobs(self, timeout_s: float) -> tuple[list[_Job], bool]:
-        """What has piled up, and whether the end was asked for. Patient jobs alone are given time to become more."""
-        jobs: list[_Job] = []
-        with contextlib.suppress(queues.Empty):
-            job = self._jobs.get(timeout=timeout_s)
-            until_s = time.monotonic() + SETTLE_WITHIN_S
-            while job is not None and len(jobs) < MAX_BATCH - 1:
-                jobs.append(job)
-                until_s = until_s if job.patient else 0.0
-                left_s = until_s - time.monotonic()
-                job = self._jobs.get(timeout=left_s) if left_s > 0 else self._jobs.get_nowait()
-            if job is None:
-                return jobs, True
-            jobs.append(job)
-        return jobs, False
-
-    def _commit(self, jobs: Sequence[_Job], *, after_rescue: bool = False) -> None:
+    def _commit(self, jobs: Sequence[Job], *, after_rescue: bool = False) -> None:
         """One transaction for all of `jobs`, and for what is held; then their results."""
         if self._failure is not None and time.monotonic() < self._next_try_s:
             self._defer(jobs, self._failure)
@@ -577,7 +542,7 @@ class SqliteOutbox:
         self._folder.wrote(self._queue.put_bytes - put_before)
         self._folder.fold_the_rest(self._shelf.connection)
 
-    def _transact(self, jobs: Sequence[_Job]) -> tuple[list[list[Ticket] | LprError], list[Ticket], int]:
+    def _transact(self, jobs: Sequence[Job]) -> tuple[list[list[Ticket] | LprError], list[Ticket], int]:
         """What the jobs gave, what another process has put back, and the version of the data that was seen."""
         outcomes: list[list[Ticket] | LprError] = []
         with self._shelf.transaction():
@@ -609,7 +574,7 @@ class SqliteOutbox:
         added = self._shelf.in_order(after=before.last_position, limit=MAX_BATCH)
         return revived + [row.ticket(self._boot_id) for row in added if row.state is State.WAITING]
 
-    def _finish(self, outcomes: Sequence[tuple[_Job, list[Ticket] | Exception]], tickets: Sequence[Ticket]) -> None:
+    def _finish(self, outcomes: Sequence[tuple[Job, list[Ticket] | Exception]], tickets: Sequence[Ticket]) -> None:
         """Give results to those who wait, and tell the listeners, all in the event loop."""
         troubles = self._queue.take_troubles()
         news = [ticket for _, outcome in outcomes if isinstance(outcome, list) for ticket in outcome]
@@ -620,7 +585,7 @@ class SqliteOutbox:
 
     def _tell(
         self,
-        outcomes: Sequence[tuple[_Job, list[Ticket] | Exception]],
+        outcomes: Sequence[tuple[Job, list[Ticket] | Exception]],
         tickets: Sequence[Ticket],
         troubles: Sequence[ErrorRaised],
     ) -> None:
@@ -672,8 +637,8 @@ class SqliteOutbox:
             self._held.clear()
         self._remember_held()
 
-    def _defer(self, jobs: Sequence[_Job], failure: OutboxError) -> None:
-        outcomes: list[tuple[_Job, list[Ticket] | Exception]] = []
+    def _defer(self, jobs: Sequence[Job], failure: OutboxError) -> None:
+        outcomes: list[tuple[Job, list[Ticket] | Exception]] = []
         for job in jobs:
             try:
                 outcomes.append((job, failure if job.defer is None else job.defer(failure)))
@@ -753,7 +718,7 @@ class SqliteOutbox:
             if time.monotonic() >= self._next_expiry_s:
                 self._next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
                 self._reserve.hold(_free_bytes(self._path))
-                self._commit([_Job(_expire)])
+                self._commit([Job(_expire)])
             if self._failure is None:
                 self._give_back(idle=idle)
         except (sqlite3.Error, OSError) as error:
@@ -795,7 +760,7 @@ class SqliteOutbox:
             # `execute` would take one step of it, and so give back one page.
             connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
             gave = True
-            if not idle or not self._jobs.empty() or time.monotonic() > deadline_s:
+            if not idle or self._jobs.waiting or time.monotonic() > deadline_s:
                 break
         if gave and idle:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
