@@ -29,6 +29,8 @@ OVERLAP: Final = 0.2
 
 SURE: Final = 0.8
 """A plate that was read with this confidence gets no second look."""
+MAX_SECOND_LOOKS: Final = 6
+"""In a picture full of what looks like plates, the likeliest ones get them."""
 CLOSER: Final = 3.0
 """A second look shows a plate's surroundings up to this many times its width (or twice its height)."""
 CLOSER_ASPECT: Final = 0.6
@@ -58,20 +60,23 @@ class PhotographReader:
         for tile in tiles(image.shape[1], image.shape[0]):
             found += await self._in_tile(image, tile)
         reads = best_of_each(await self._reader.read_detections(image, found))
-        unsure = [read.box for read in reads if read.plate.confidence < SURE]
-        closer = [each for box in unsure for each in await self._closer(image, box)]
+        unsure = [read.box for read in reads if read.plate.text and read.plate.confidence < SURE]
+        closer = [each for box in unsure[:MAX_SECOND_LOOKS] for each in await self._closer(image, box)]
         reads = best_of_each((*reads, *await self._reader.read_detections(image, closer)))
         if any(read.plate.confidence >= SURE for read in reads):
             return reads
         return best_of_each((*reads, *await self._reader.read_detections(image, await self._from_afar(image))))
 
     async def _in_tile(self, image: Image, tile: Box) -> list[Detection]:
+        """What stands in a tile and is not cut by its edge: its neighbour has that whole."""
         whole = Box(0, 0, image.shape[1], image.shape[0])
         return [each for each in await self._in_part(image, tile) if not cut_by(tile, whole, each.box)]
 
     async def _closer(self, image: Image, plate: Box) -> list[Detection]:
+        """That plate again; what else stands around it was read before, and may be cut here."""
         part = surroundings(plate, image.shape[1], image.shape[0])
-        return await self._in_part(image, part) if part is not None else []
+        found = await self._in_part(image, part) if part is not None else []
+        return [each for each in found if each.box.iou(plate) >= SAME_PLATE]
 
     async def _in_part(self, image: Image, part: Box) -> list[Detection]:
         shown = image[int(part.y) : int(part.bottom), int(part.x) : int(part.right)]

@@ -109,6 +109,18 @@ async def test_a_plate_that_was_not_read_for_sure_is_looked_at_more_closely(work
     assert detector.shown == [(700, 500), (180, 108)]
 
 
+async def test_a_sure_plate_that_a_second_look_at_another_one_cuts_stays_as_it_was_read(
+    workers: ThreadPoolExecutor,
+) -> None:
+    # The unsure plate's surroundings end in the middle of its neighbour, of which half reads surer than the whole.
+    image = picture(700, 500, (Box(100, 50, 60, 20), 5, 0.5), (Box(180, 50, 60, 20), 6, 0.9))
+    image[50:70, 180:206, 1] = 255
+    reader = PhotographReader(PlateReader(WhiteDetector(), BlueNumberRecognizer(), workers))
+    (sure, unsure) = await reader.read(image)
+    assert (sure.box, sure.plate.text) == (Box(180, 50, 60, 20), "29A00006")
+    assert (unsure.box, unsure.plate.text) == (Box(100, 50, 60, 20), "29A00005")
+
+
 def test_surroundings_stay_in_the_picture_and_nearly_all_of_it_is_no_closer_look() -> None:
     assert surroundings(Box(0, 0, 60, 20), 700, 500) == Box(0, 0, 120, 64)
     assert surroundings(Box(100, 50, 400, 200), 700, 500) is None
