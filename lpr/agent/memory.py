@@ -31,6 +31,7 @@ class TrackingMemory:
         self._guards: dict[str, RepeatGuard] = {}
         self._standing: dict[str, StandingMemory] = {}
         self._kept = self._read()
+        self._written = ""
 
     def guard(self, gate_id: str, repeat_after_s: float, now: Instant) -> RepeatGuard:
         """The guard that all cameras of a gate share; the longest `repeat_after_s` of them holds."""
@@ -52,12 +53,23 @@ class TrackingMemory:
 
     def save(self) -> None:
         """Write the file; what fails is logged, for nothing depends on it."""
+        self.write(self.text())
+
+    def text(self) -> str:
+        """What the file should say now. To be asked where the trackers run, for they must not go on meanwhile."""
         state = {
             "gates": {gate_id: guard.state() for gate_id, guard in self._guards.items()},
             "cameras": {camera_id: memory.state() for camera_id, memory in self._standing.items()},
         }
+        return json.dumps(state, ensure_ascii=False)
+
+    def write(self, text: str) -> None:
+        """Put `text` on disk where it differs from what was put there last; in any thread, one at a time."""
+        if text == self._written:
+            return
         try:
-            replace_file(self._path, json.dumps(state, ensure_ascii=False))
+            replace_file(self._path, text)
+            self._written = text
         except OSError as error:
             log.warning("tracking memory not saved", path=str(self._path), error=error.strerror)
 

@@ -64,6 +64,8 @@ FALLBACK_DEVICE = "CPU"
 """What is in every machine."""
 SERVER_ERROR_EVERY_S = 3600.0
 """Answers that cannot be read are told once in this time: the telling itself may be answered so."""
+REMEMBER_EVERY_S = 20.0
+"""How often what the trackers must not forget is written down while nothing passes."""
 GRACE_S = 8.0
 """What a stopping agent gives the relay for what is in flight; what is left waits on disk."""
 SNAPSHOT_MAX_BYTES = 600_000
@@ -110,6 +112,7 @@ class Agent:
         self._stop = asyncio.Event()
         self._changed = asyncio.Event()
         self._camera_ended = asyncio.Event()
+        self._remembering = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
         self._fell_back: set[str] = set()
         self._server_fault_told_s = float("-inf")
@@ -179,6 +182,7 @@ class Agent:
             group.create_task(inbox.run(), name="commands"),
             group.create_task(self._report_status(), name="status"),
             group.create_task(self._watch_queue(), name="queue"),
+            group.create_task(self._keep_remembering(), name="memory"),
             group.create_task(self._clock_watch().run(), name="clock"),
         ]
         await self.start_cameras(tuple(camera.id for camera in self.config.cameras if camera.enabled))
@@ -502,7 +506,14 @@ class Agent:
             await self.clock.sleep(QUEUE_LOOK_EVERY_S)
 
     async def _remember(self) -> None:
-        await asyncio.to_thread(self._memory.save)
+        async with self._remembering:
+            await asyncio.to_thread(self._memory.write, self._memory.text())
+
+    async def _keep_remembering(self) -> None:
+        """A car may have stood at the barrier for longer than `repeat_after` when the power fails."""
+        while True:
+            await self.clock.sleep(REMEMBER_EVERY_S)
+            await self._remember()
 
     # What the link tells
 

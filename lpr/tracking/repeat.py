@@ -68,12 +68,13 @@ class RepeatGuard:
         self._seen.move_to_end(text)
         self._forget(at)
 
-    def refresh(self, text: str, at: Instant) -> None:
-        """`text` is still in sight: the time until it counts as new begins again."""
+    def refresh(self, text: str, at: Instant) -> bool:
+        """`text` is still in sight: the time until it counts as new begins again. False where it is not known."""
         seen = self._seen.get(text)
         if seen is not None and at.monotonic_s > seen.last_seen.monotonic_s:
             seen.last_seen = at
             self._seen.move_to_end(text)
+        return seen is not None
 
     def _forget(self, now: Instant) -> None:
         while self._seen:

@@ -96,7 +96,7 @@ class StandingMemory:
         return now.seconds_since(known.last_seen) <= (self.forget_s if known.learnt else CANDIDATE_FORGET_S)
 
     def state(self) -> list[dict[str, Any]]:
-        """What must outlive a restart, as JSON values: learnt texts only."""
+        """What must outlive a restart, as JSON values."""
         return [
             {
                 "text": each.text,
@@ -104,8 +104,9 @@ class StandingMemory:
                 "place": [each.place.x, each.place.y, each.place.width, each.place.height],
                 "since": each.since.wall.isoformat(),
                 "lastSeen": each.last_seen.wall.isoformat(),
+                "learnt": each.learnt,
             }
-            for each in self.texts()
+            for each in self.texts(learnt_only=False)
         ]
 
     def restore(self, state: list[dict[str, Any]], now: Instant) -> None:
@@ -115,7 +116,7 @@ class StandingMemory:
                 known = _parse(entry, now)
             except (KeyError, TypeError, ValueError):
                 continue
-            if 0 <= now.seconds_since(known.last_seen) <= self.forget_s:
+            if now.seconds_since(known.last_seen) >= 0 and self._current(known, now):
                 self._texts[known.text] = known
 
 
@@ -137,4 +138,5 @@ def _parse(entry: Mapping[str, Any], now: Instant) -> StandingText:
         now.plus((datetime.fromisoformat(str(entry[name])) - now.wall) / timedelta(seconds=1))
         for name in ("since", "lastSeen")
     )
-    return StandingText(str(entry["text"]), str(entry["display"]), Box(x, y, width, height), since, last_seen, True)
+    place, learnt = Box(x, y, width, height), entry.get("learnt", True) is True
+    return StandingText(str(entry["text"]), str(entry["display"]), place, since, last_seen, learnt)

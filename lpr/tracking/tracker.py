@@ -355,9 +355,11 @@ class PassageTracker:
             self.standing.moved(text.text)
             return False
         self.standing.observe(text.text, text.display, track.box, track.rest_since, track.last_seen)
-        if not self.standing.learnt(text.text):
-            # It was reported when it came; only what has been there for long counts as new when it leaves.
-            self._guard.refresh(text.text, track.last_seen)
+        # It was reported when it came, perhaps by an earlier run of the agent; only what has been there for long counts
+        # as new when it leaves.
+        if not self.standing.learnt(text.text) and not self._guard.refresh(text.text, track.last_seen):
+            action = track.incumbent.way.action(self._settings, *self._frame_size)
+            self._guard.reported(text.text, action or self._settings.default_action, track.last_seen)
         if not track.held_standing:
             track.held_standing, track.standing_text = True, text
             self._note_track(NoteKind.STANDING, track, now)
