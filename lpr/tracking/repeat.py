@@ -1,8 +1,10 @@
 """The same plate again at the same gate: one passage, unless it went the other way.
 
-One guard a gate, not a camera: a gate may be watched from two sides. Only *equal* texts are repeats. Plates of
-different vehicles are near each other (59-X1 123.45, 59-X1 123.54): a guard that merges what looks alike swallows
-vehicles.
+One guard a gate, not a camera: a gate may be watched from two sides, and what both read is one passage, told by the
+camera that settled it first. Only *equal* texts are repeats. Plates of different vehicles are near each other
+(59-X1 123.45, 59-X1 123.54): a guard that merges what looks alike swallows vehicles. Where one camera has read a
+vehicle and the other has not quite, the vehicle is no unreadable one; but two lanes of one gate are two vehicles, so
+what is left unread must at least resemble what was read.
 """
 
 from __future__ import annotations
@@ -18,6 +20,10 @@ from lpr.domain.passage import Action
 
 TURN_S: Final = 3.0
 """A vehicle cannot have gone and come back within so many seconds: what seems to move the other way is a wobble."""
+MEANWHILE_S: Final = 10.0
+"""Two cameras of one gate see a vehicle within so many seconds of each other."""
+RESEMBLING: Final = 0.6
+"""Share of the characters of an unread plate that must be those of the plate that the other camera read."""
 MAX_PLATES: Final = 2000
 """Plates remembered at most; the least recently seen is forgotten first."""
 
@@ -35,6 +41,8 @@ class Verdict(StrEnum):
 class _Seen:
     last_seen: Instant
     action: Action
+    cameras: set[str]
+    """That have seen it, and can explain nothing else they saw by it."""
 
 
 class RepeatGuard:
@@ -62,9 +70,9 @@ class RepeatGuard:
         turned = action is not seen.action and began.seconds_since(seen.last_seen) >= TURN_S
         return Verdict.NEW if turned else Verdict.REPEAT
 
-    def reported(self, text: str, action: Action, at: Instant) -> None:
-        """`text` was handed on as a passage."""
-        self._seen[text] = _Seen(at, action)
+    def reported(self, text: str, action: Action, at: Instant, camera_id: str = "") -> None:
+        """`text` was handed on as a passage that `camera_id` saw."""
+        self._seen[text] = _Seen(at, action, {camera_id})
         self._seen.move_to_end(text)
         self._forget(at)
 
@@ -75,6 +83,26 @@ class RepeatGuard:
             seen.last_seen = at
             self._seen.move_to_end(text)
         return seen is not None
+
+    def repeated(self, text: str, at: Instant, camera_id: str) -> None:
+        """`text` was seen again, by `camera_id`, and is a repeat."""
+        if self.refresh(text, at):
+            self._seen[text].cameras.add(camera_id)
+
+    def explains(self, text: str, action: Action | None, began: Instant, ended: Instant, camera_id: str) -> bool:
+        """Whether a vehicle that `camera_id` could not read, and would call `text`, was read by another camera.
+
+        Each vehicle that was read explains one unread one a camera.
+        """
+        for known, seen in self._seen.items():
+            meanwhile = (
+                seen.last_seen.seconds_since(began) >= -MEANWHILE_S
+                and ended.seconds_since(seen.last_seen) >= -MEANWHILE_S
+            )
+            if meanwhile and camera_id not in seen.cameras and action in (None, seen.action) and _alike(text, known):
+                seen.cameras.add(camera_id)
+                return True
+        return False
 
     def _forget(self, now: Instant) -> None:
         while self._seen:
@@ -100,4 +128,9 @@ class RepeatGuard:
             except (KeyError, TypeError, ValueError):
                 continue
             if 0 <= age_s <= self.repeat_after_s:
-                self._seen[text] = _Seen(now.plus(-age_s), action)
+                self._seen[text] = _Seen(now.plus(-age_s), action, set())
+
+
+def _alike(unread: str, known: str) -> bool:
+    same = sum(one == other for one, other in zip(unread, known, strict=False))
+    return len(unread) == len(known) and same >= RESEMBLING * len(known)

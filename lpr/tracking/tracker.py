@@ -321,12 +321,12 @@ class PassageTracker:
         if verdict is Verdict.UNCERTAIN and not last_word:
             return []
         if verdict is not Verdict.NEW:
-            self._guard.refresh(text.text, sighting.last_seen)
+            self._guard.repeated(text.text, sighting.last_seen, settings.camera_id)
             return self._withhold(track, text, NoteKind.REPEAT, now)
         if self._is_fragment(Trail.of(sighting), track):
             return self._withhold(track, text, NoteKind.FRAGMENT, now)
         passage = self._passage(track, text, PassageOutcome.READ, action, now)
-        self._guard.reported(text.text, passage.action, sighting.last_seen)
+        self._guard.reported(text.text, passage.action, sighting.last_seen, settings.camera_id)
         track.fate, track.reported, track.passage_id = Fate.REPORTED, text, passage.passage_id
         if text.valid and not is_short(text.text):
             self._shapes.learn(text, sighting.log_ratio)
@@ -359,7 +359,8 @@ class PassageTracker:
         # as new when it leaves.
         if not self.standing.learnt(text.text) and not self._guard.refresh(text.text, track.last_seen):
             action = track.incumbent.way.action(self._settings, *self._frame_size)
-            self._guard.reported(text.text, action or self._settings.default_action, track.last_seen)
+            action = action or self._settings.default_action
+            self._guard.reported(text.text, action, track.last_seen, self._settings.camera_id)
         if not track.held_standing:
             track.held_standing, track.standing_text = True, text
             self._note_track(NoteKind.STANDING, track, now)
@@ -504,8 +505,11 @@ class PassageTracker:
         # Where no frame could vote, the best picture's own guess has to do.
         text = track.text() or replace(track.incumbent.picture.read.plate, confidence=0.0)
         action = track.incumbent.way.action(self._settings, *self._frame_size)
-        passage = self._passage(track, text, PassageOutcome.UNREADABLE, action, now)
         self._recent_unread.append(trail)
+        if self._guard.explains(text.text, action, trail.first_seen, trail.last_seen, self._settings.camera_id):
+            self._note_track(NoteKind.REPEAT, track, now)
+            return []
+        passage = self._passage(track, text, PassageOutcome.UNREADABLE, action, now)
         track.incumbent.drop_picture()
         return [passage]
 

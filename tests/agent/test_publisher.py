@@ -100,6 +100,7 @@ async def test_the_page_keeps_the_newest_passages_within_a_bound(tmp_path: Path)
     assert len(publisher.passages) == PASSAGES_KEPT
     assert publisher.passages[0].passage.passage_id == passages[-1].passage_id
     assert {kept.passage.best_frame.image.size for kept in publisher.passages} == {0}, "frames are large"
+    assert {kept.passage.best_read.crop.size for kept in publisher.passages} == {0}, "so are plates that were near"
     assert publisher.passage_of(passages[0].passage_id) is None
 
 

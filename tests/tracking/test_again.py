@@ -7,10 +7,11 @@ import json
 import pytest
 
 from lpr.domain.geometry import Box
-from lpr.domain.passage import Action, ActionRule
+from lpr.domain.passage import Action, ActionRule, Passage, PassageOutcome
+from lpr.domain.plate import PlateRead
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.standing import StandingMemory
-from tests.tracking.helpers import Placed, at, long, play, texts, tracker
+from tests.tracking.helpers import Placed, approach, at, long, play, read, texts, tracker
 
 
 def restarted(guard: RepeatGuard, standing: StandingMemory, now_s: float) -> tuple[RepeatGuard, StandingMemory]:
@@ -61,3 +62,53 @@ def test_another_car_in_that_place_after_the_restart_is_a_passage() -> None:
 
     assert texts(after) == ["29A12346"]
     assert after[0].action is Action.ENTRY
+
+
+# The gate's other camera
+
+
+def half_blind(_seconds: float, text: str, box: Box) -> PlateRead:
+    """Of `59X112345` the last two characters are behind a bar; nothing at all is read of other plates."""
+    if text != "59X112345":
+        return read("51K66078", box, sure=0.2, readable=0.2)
+    return read("59X112388", box, rivals={7: ("4", 0.5), 8: ("5", 0.5)}, readable=0.6)
+
+
+def seen_by_both(*plates: str, back_action: ActionRule = ActionRule.ENTRY) -> tuple[list[Passage], list[Passage]]:
+    """What comes of vehicles, one behind the other, that pass a good camera and then a half blind one of one gate."""
+    guard = RepeatGuard(60.0)
+    front = tracker(guard, camera_id="FRONT", action=ActionRule.ENTRY)
+    back = tracker(guard, camera_id="BACK", action=back_action)
+    first = play(front, [(text, approach(4.0 * index)) for index, text in enumerate(plates)], until_s=12)
+    ways = [(text, approach(4.0 * index + 1.5)) for index, text in enumerate(plates)]
+    return first, play(back, ways, until_s=14, spoil=half_blind)
+
+
+def test_what_one_camera_of_the_gate_has_read_is_not_unreadable_to_the_other() -> None:
+    front, back = seen_by_both("59X112345")
+
+    assert texts(front) == ["59X112345"]
+    assert back == []
+
+
+def test_a_vehicle_that_resembles_none_that_was_read_is_told_though_the_other_camera_read_one() -> None:
+    front, back = seen_by_both("59X112345", "29B199887")
+
+    assert texts(front) == ["59X112345", "29B199887"]
+    assert [each.outcome for each in back] == [PassageOutcome.UNREADABLE]
+
+
+def test_the_other_lane_of_the_gate_is_another_vehicle() -> None:
+    _, back = seen_by_both("59X112345", back_action=ActionRule.EXIT)
+
+    assert [each.outcome for each in back] == [PassageOutcome.UNREADABLE]
+
+
+def test_a_vehicle_that_was_read_explains_one_unread_one_only() -> None:
+    guard = RepeatGuard(60.0)
+    guard.reported("59X112345", Action.ENTRY, at(10), "FRONT")
+
+    assert not guard.explains("59X112388", Action.ENTRY, at(9), at(11), "FRONT")
+    assert not guard.explains("59X112388", Action.ENTRY, at(40), at(42), "BACK")
+    assert guard.explains("59X112388", None, at(9), at(11), "BACK")
+    assert not guard.explains("59X112388", None, at(12), at(13), "BACK")
