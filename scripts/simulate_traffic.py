@@ -1,6 +1,6 @@
 """How often does the tracker merge, split or misread vehicles? Plays made-up traffic and prints a table.
 
-    python -m scripts.simulate_traffic [--passages 10000] [--fps 2 4 8] [--seed 1] [--faults]
+    python -m scripts.simulate_traffic [--passages 10000] [--fps 2 4 8] [--seed 1] [--reliability] [--faults]
 
 `lpr.testing.traffic` says what the traffic is like. Vehicles that were whole and readable in fewer than two of the
 frames that reached the tracker are counted apart: at two frames a second a fast motorbike may be in one frame only.
@@ -18,6 +18,7 @@ from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.tracker import PassageTracker
+from scripts.reliability import print_reliability
 
 BLOCK = 250
 """Vehicles in one run of one tracker."""
@@ -29,6 +30,9 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=2000, help="vehicles for each frame rate")
     parser.add_argument("--fps", type=float, nargs="+", default=[2.0, 4.0, 8.0])
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--reliability", action="store_true", help="print what the confidences said, and what was right"
+    )
     parser.add_argument("--faults", action="store_true", help="name every vehicle that did not come out once and right")
     arguments = parser.parse_args()
     print(HEADER)
@@ -39,6 +43,8 @@ def main() -> None:
             total.add(result)
             tracking_s, frames = tracking_s + block_s, frames + block_frames
         print(row(fps, total, tracking_s / max(1, frames)), flush=True)
+        if arguments.reliability:
+            print_reliability(total.said)
         if arguments.faults:
             print("\n".join(f"    {fault}" for fault in total.faults))
 

@@ -23,7 +23,7 @@ from lpr.tracking.shape import Shapes, is_short
 from lpr.tracking.sighting import LAST_WORD_WEIGHT, Look, Sighting, prepare
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.track import Challenge, Fate, Track
-from lpr.tracking.trail import Trail
+from lpr.tracking.trail import TELLING, Trail
 from lpr.tracking.vote import conflict
 
 TEXT_DOUBT: Final = -14.0
@@ -46,6 +46,8 @@ RECENT_KEPT: Final = 32
 KNOWN_VEHICLES: Final = (Fate.REPORTED, Fate.REPEATED)
 WAITING_KEPT: Final = 8
 """Unread vehicles that wait for an explanation; each holds a frame."""
+LONGEST_HOLD: Final = 4
+"""Times `unreadable_hold_s`: how long an unread vehicle waits at most for one in sight that may explain it."""
 NOTES_KEPT: Final = 256
 UNREADABLE_DETECTION: Final = 0.5
 """Mean detection confidence below which an unread track is taken for a false alarm."""
@@ -356,8 +358,9 @@ class PassageTracker:
             return False
         self.standing.observe(text.text, text.display, track.box, track.rest_since, track.last_seen)
         # It was reported when it came, perhaps by an earlier run of the agent; only what has been there for long counts
-        # as new when it leaves.
-        if not self.standing.learnt(text.text) and not self._guard.refresh(text.text, track.last_seen):
+        # as new when it leaves. Where the last word alone is told, nothing has been said of it yet.
+        known = self.standing.learnt(text.text) or self._guard.refresh(text.text, track.last_seen)
+        if not known and self._settings.emit is EmitRule.SETTLED:
             action = track.incumbent.way.action(self._settings, *self._frame_size)
             action = action or self._settings.default_action
             self._guard.reported(text.text, action, track.last_seen, self._settings.camera_id)
@@ -463,6 +466,10 @@ class PassageTracker:
 
     def _last_word(self, track: Track, now: Instant) -> list[Passage]:
         text = track.incumbent.final(self._settings)
+        heir = None if text is None else self._heir(track, text)
+        if heir is not None:
+            heir.incumbent.absorb(track.incumbent)
+            return []
         if text is not None and not self._shapes.looks_cut(text, track.incumbent.log_ratio):
             return self._hand_on(track, text, now, last_word=True)
         if self._was_vehicle(track):
@@ -474,6 +481,20 @@ class PassageTracker:
         if track.incumbent.vote.weight >= LAST_WORD_WEIGHT:
             self._note_track(NoteKind.FLICKER, track, now)
         return []
+
+    def _heir(self, ended: Track, text: PlateText) -> Track | None:
+        """The track that goes on with the plate of one that has ended: a camera was pushed, a passer-by stood between.
+
+        Together they know better which way it went, and show it better, than the one that ended.
+        """
+        if len(text.text) < TELLING:
+            return None
+        for track in self._tracks:
+            later = track.incumbent.first_seen.seconds_since(ended.incumbent.last_seen) >= 0
+            known = track.text() if track is not ended and track.fate is Fate.OPEN and later else None
+            if known is not None and known.text == text.text:
+                return track
+        return None
 
     def _was_vehicle(self, track: Track) -> bool:
         sighting, settings = track.incumbent, self._settings
@@ -490,11 +511,20 @@ class PassageTracker:
         passages: list[Passage] = []
         while self._waiting:
             oldest = self._waiting[0]
-            if not everything and at.seconds_since(oldest.closed_at) < self._settings.unreadable_hold_s:
+            if not everything and self._may_yet_be_explained(oldest, at):
                 break
             self._waiting.popleft()
             passages += self._report_unreadable(oldest.track, now)
         return passages
+
+    def _may_yet_be_explained(self, waiting: _Waiting, at: Instant) -> bool:
+        """Whether the time is not yet up, or a vehicle in sight that may be the same one is still undecided."""
+        waited_s, hold_s = at.seconds_since(waiting.closed_at), self._settings.unreadable_hold_s
+        if waited_s < hold_s:
+            return True
+        trail = Trail.of(waiting.track.incumbent)
+        undecided = (Trail.of(track.incumbent) for track in self._tracks if track.fate is Fate.OPEN)
+        return waited_s < LONGEST_HOLD * hold_s and any(each.continues(trail) for each in undecided)
 
     def _report_unreadable(self, track: Track, now: Instant) -> list[Passage]:
         trail = Trail.of(track.incumbent)

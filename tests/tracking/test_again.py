@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
+from lpr.domain.choices import EmitRule
 from lpr.domain.geometry import Box
 from lpr.domain.passage import Action, ActionRule, Passage, PassageOutcome
 from lpr.domain.plate import PlateRead
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.standing import StandingMemory
-from tests.tracking.helpers import Placed, approach, at, long, play, read, texts, tracker
+from tests.tracking.helpers import Placed, approach, at, long, play, read, square, texts, tracker
 
 
 def restarted(guard: RepeatGuard, standing: StandingMemory, now_s: float) -> tuple[RepeatGuard, StandingMemory]:
@@ -112,3 +114,20 @@ def test_a_vehicle_that_was_read_explains_one_unread_one_only() -> None:
     assert not guard.explains("59X112388", Action.ENTRY, at(40), at(42), "BACK")
     assert guard.explains("59X112388", None, at(9), at(11), "BACK")
     assert not guard.explains("59X112388", None, at(12), at(13), "BACK")
+
+
+# The same vehicle, further on
+
+
+@pytest.mark.parametrize("emit", list(EmitRule))
+def test_a_vehicle_that_jumps_in_the_picture_goes_the_way_that_both_pieces_show(emit: EmitRule) -> None:
+    """Somebody pushes the camera: the first piece is too short to tell the way, and ends while the second is seen."""
+
+    def leaving(now_s: float) -> Box | None:
+        if not 0 <= now_s <= 4:
+            return None
+        return square(900 if now_s < 0.4 else 300, 500 - 70 * now_s, 150 * math.exp(-0.35 * now_s))
+
+    passages = play(tracker(action=ActionRule.AUTO, emit=emit), [("59X112345", leaving)], until_s=5)
+
+    assert [(each.plate.text, each.action) for each in passages] == [("59X112345", Action.EXIT)]

@@ -41,7 +41,7 @@ def test_frames_that_agree_are_surer_than_each_of_them() -> None:
 
     assert once.decision().text == often.decision().text == TEXT
     assert once.decision().confidence < often.decision().confidence
-    assert often.decision().confidence > 0.98
+    assert often.decision().confidence > 0.88
     assert len(often.decision().character_confidences) == len(TEXT)
 
 
@@ -49,7 +49,7 @@ def test_one_misread_frame_is_outvoted() -> None:
     vote = vote_of((TEXT, 0.97), ("59X117345", 0.99), (TEXT, 0.97), (TEXT, 0.97))
 
     assert vote.decision().text == TEXT
-    assert vote.decision().confidence > 0.9
+    assert vote.decision().confidence > 0.8
 
 
 def test_a_character_that_is_never_sure_keeps_the_confidence_low() -> None:
@@ -60,6 +60,16 @@ def test_a_character_that_is_never_sure_keeps_the_confidence_low() -> None:
     # Frames that see the same bolt are no independent witnesses.
     assert vote.decision().text == TEXT
     assert vote.decision().character_confidences[5] < 0.75
+
+
+def test_what_every_frame_doubts_alike_stays_doubtful() -> None:
+    """Under a bolt each frame gives the wrong character 0.9, and thirty of them give it hardly more."""
+    vote = TextVote(decide)
+    for _ in range(30):
+        add(vote, TEXT, sure=0.995, rivals={5: ("7", 0.9)})
+
+    assert vote.decision().text[5] == "7"
+    assert 0.85 < vote.decision().character_confidences[5] < 0.96
 
 
 def test_standing_still_for_long_proves_less_than_three_looks() -> None:
