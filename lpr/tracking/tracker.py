@@ -46,6 +46,10 @@ RECENT_KEPT: Final = 32
 KNOWN_VEHICLES: Final = (Fate.REPORTED, Fate.REPEATED)
 WAITING_KEPT: Final = 8
 """Unread vehicles that wait for an explanation; each holds a frame."""
+LONG_PLATE: Final = 2.5
+"""Width by height; one row has more."""
+LONG_LEGIBLE_PX: Final = 60.0
+"""Width under which nobody reads one row (models/recognizer.md): a car that never came nearer was in another street."""
 LONGEST_HOLD: Final = 4
 """Times `unreadable_hold_s`: how long an unread vehicle waits at most for one in sight that may explain it."""
 NOTES_KEPT: Final = 256
@@ -503,8 +507,13 @@ class PassageTracker:
             enough
             and sighting.moved
             and sighting.detection_confidence >= UNREADABLE_DETECTION
-            and sighting.widest_whole_px >= settings.min_width_px
+            and sighting.widest_whole_px >= self._legible_px(sighting)
         )
+
+    def _legible_px(self, sighting: Sighting) -> float:
+        """How wide a plate must have been for a person to have read it: a long one's characters are small."""
+        long = sighting.last_box.width > LONG_PLATE * sighting.last_box.height
+        return max(self._settings.min_width_px, LONG_LEGIBLE_PX if long else 0.0)
 
     def _release(self, at: Instant, now: Instant, everything: bool) -> list[Passage]:
         """Report the unread vehicles that nothing has explained in time."""

@@ -131,3 +131,19 @@ def test_a_vehicle_that_jumps_in_the_picture_goes_the_way_that_both_pieces_show(
     passages = play(tracker(action=ActionRule.AUTO, emit=emit), [("59X112345", leaving)], until_s=5)
 
     assert [(each.plate.text, each.action) for each in passages] == [("59X112345", Action.EXIT)]
+
+
+# What was never near
+
+
+@pytest.mark.parametrize(("width", "outcomes"), [(50.0, []), (90.0, [PassageOutcome.UNREADABLE])])
+def test_a_car_in_the_street_behind_is_no_unreadable_vehicle(width: float, outcomes: list[PassageOutcome]) -> None:
+    def across(now_s: float) -> Box | None:
+        return long(200 + 150 * now_s, 120, width) if 0 <= now_s <= 4 else None
+
+    def blurred(_seconds: float, text: str, box: Box) -> PlateRead:
+        return read(text, box, sure=0.2, readable=0.2)
+
+    passages = play(tracker(), [("51A12345", across)], until_s=12, spoil=blurred)
+
+    assert [each.outcome for each in passages] == outcomes

@@ -360,7 +360,7 @@ def test_a_piece_of_the_way_that_was_not_read_is_no_second_vehicle() -> None:
         return read(text, box, sure=0.25, readable=0.3) if seconds <= 1.0 else read(text, box)
 
     subject = tracker()
-    passages = play(subject, [("51A12345", approach(0.0, seconds=5.0, shape=long))], until_s=15, spoil=post)
+    passages = play(subject, [("51A12345", approach(0.0, seconds=5.0))], until_s=15, spoil=post)
 
     assert texts(passages) == ["51A12345"]
     assert NoteKind.FRAGMENT in {each.kind for each in subject.take_notes()}
