@@ -4,8 +4,8 @@
 
 Each vehicle's plate is drawn once, with its wear, dirt and light, and shown in eight frames while it comes nearer; half
 of the cameras blur and compress every frame in another way, half always in the same. What the recogniser says of each
-goes through the tracker as it would at a gate. The plates are much harder than those of a gate (a third of the frames
-is beyond reading): what counts is whether the confidences that come out keep their word, and how often one that is
+goes through the tracker as it would at a gate. The plates are much harder than those of a gate (a fifth of the frames
+is misread): what counts is whether the confidences that come out keep their word, and how often one that is
 sure is wrong, against the single frames beside them.
 """
 
