@@ -175,6 +175,25 @@ async def test_a_back_end_sets_size_and_form_of_the_pictures_when_greeted(server
     assert 10_000 < event.original_bytes < 50_000
 
 
+@pytest.mark.parametrize("limit", [1, -5, 0, 1e18, "small", None, 16_383])
+async def test_a_size_that_cannot_be_meant_is_passed_over(server: Server, limit: object) -> None:
+    await server.wish({"maxMessageBytes": limit})
+    async with join(server) as site:
+        await site.record()
+        [event] = await arrived(server, site)
+    assert event.original_bytes == len(picture(320, 240).data)
+
+
+async def test_at_the_smallest_size_the_scene_gives_way_and_says_so(server: Server) -> None:
+    await server.wish({"maxMessageBytes": 16_384})
+    async with join(server) as site:
+        await site.record(original=picture(1600, 900, noise=True))
+        [event] = await arrived(server, site)
+    assert event.plate_bytes == len(picture(120, 40).data)
+    assert event.original_bytes < 10_000
+    assert event.original_bytes > 0 or event.data["originalImageOmitted"] == "too_large"
+
+
 async def test_no_answer_to_the_greeting_means_the_defaults(server: Server) -> None:
     await server.wish(None)
     async with join(server) as site:

@@ -72,6 +72,29 @@ async def test_age_and_attempt_tell_the_truth_after_an_outage_even_when_the_wall
     assert delivery["ageMs"] <= 1000
 
 
+@pytest.mark.parametrize("jump_years", [-60, 60])
+async def test_a_wall_clock_that_jumps_by_years_while_events_are_in_flight_disturbs_nothing(jump_years: int) -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.answer = lambda name, message: None
+    async with joined(backend, clock) as site:
+        ids = await site.record(3)
+        await clock.settle()
+        clock.jump_wall(jump_years * 365 * 86400)
+        ids += await site.record(2)
+        await clock.settle()
+        for received, on_ack in backend.held:
+            on_ack(backend.store(received.name, received.message))
+        backend.answer = backend.store
+        backend.drop()
+        ids += await site.record(2)
+        await clock.advance(10.0)
+        assert await site.pending() == 0
+        assert site.relay.link_up
+    assert sorted(backend.stored) == sorted(ids)
+    assert [message["sequence"] for message in backend.stored.values()] == list(range(1, 8))
+    assert all(0 <= message["delivery"]["ageMs"] < 10_000 for message in backend.stored.values())
+
+
 async def test_attempts_to_connect_are_spread_out_and_never_more_than_thirty_seconds_apart() -> None:
     backend, clock = FakeBackend(), FakeClock()
     backend.refusals.extend(LinkError("away") for _ in range(40))
