@@ -162,7 +162,7 @@ class LinkPhase(StrEnum):
     WAITING = "waiting"
     """The last attempt or connection failed; the next attempt is due at `next_attempt_at`."""
     REFUSED = "refused"
-    """The back-end said no; the next attempt is a slow one, or comes with a new token."""
+    """The back-end said no: the next attempt is a slow one, or comes with a new token. Or we do not trust it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
