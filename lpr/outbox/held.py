@@ -9,7 +9,7 @@ from dataclasses import replace
 from lpr.domain.clock import Instant
 from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.limits import CAUSE_DISK_FULL, QUEUE_FULL, Losses
-from lpr.outbox.queue import Contents, Queue, as_entry
+from lpr.outbox.queue import Queue
 from lpr.outbox.rows import Burial, Row, RowMaker, summary_of
 from lpr.wire import PROCESSING_STATUS
 
@@ -86,13 +86,7 @@ class Held:
         row = self.rows.get(event_id)
         if row is None or self.hides(event_id):
             return None
-        contents = Contents(
-            body=row.body,
-            plate_image=row.plate_image,
-            original_image=row.original_image,
-            original_omitted=row.original_omitted,
-        )
-        return as_entry(summary_of(_NOWHERE, row), contents, boot_id)
+        return row.entry(row.ticket(boot_id))
 
     def correct_times(self, maker: RowMaker, out: Container[str]) -> int:
         """Let the times of held events follow a wall clock that was set; says of how many."""

@@ -9,7 +9,7 @@ from enum import IntEnum
 
 from lpr.domain.clock import Clock, Instant
 from lpr.domain.events import ErrorRaised, Event, Jpeg, ProcessingStatus
-from lpr.outbox.base import Ticket
+from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.ids import EventIds
 from lpr.wire import event_body, event_type, from_json, moved_body, to_json
 
@@ -73,6 +73,16 @@ class Row:
             recorded_offline=self.recorded_offline,
             recorded_at=self.recorded_at,
             recorded_monotonic_s=self.recorded_monotonic_s if self.boot_id == boot_id else None,
+        )
+
+    def entry(self, ticket: Ticket) -> Entry:
+        """The same, as the rest of the agent sees it."""
+        return Entry(
+            ticket=ticket,
+            body=from_json(self.body),
+            plate_image=self.plate_image,
+            original_image=self.original_image,
+            original_omitted=self.original_omitted,
         )
 
 

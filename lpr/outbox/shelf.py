@@ -55,9 +55,9 @@ _WHOLE = (
     f"SELECT {_SUMMARY}, body, original_omitted, plate.data, plate.width, plate.height, plate.checksum,"  # noqa: S608
     " original.data, original.width, original.height, original.checksum FROM events"
     " LEFT JOIN images AS plate ON plate.image_id = 2 * position"
-    " LEFT JOIN images AS original ON original.image_id = 2 * position + 1 WHERE event_id = ?"
+    " LEFT JOIN images AS original ON original.image_id = 2 * position + 1"
 )
-"""An event with all that weighs, in one statement."""
+"""Events with all that weighs, in one statement."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS, _LAST_MS = -(1 << 62), 1 << 62
@@ -396,20 +396,24 @@ class SqliteShelf:
     def contents(self, event_id: str) -> tuple[Summary, Contents] | None:
         """A row with what weighs; a picture whose checksum is wrong counts as not there."""
         try:
-            found = self._execute(_WHOLE, (event_id,)).fetchone()
+            found = self._execute(f"{_WHOLE} WHERE event_id = ?", (event_id,)).fetchone()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             return self._readable_contents(event_id)
-        if found is None:
-            return None
-        summary, (body, omitted), plate, original = _summary(found[:13]), found[13:15], found[15:19], found[19:23]
-        original_image = _sound(original)
-        if original_image is None and summary.original_bytes > 0:
-            omitted = DAMAGED
-        return summary, Contents(
-            body=str(body), plate_image=_sound(plate), original_image=original_image, original_omitted=omitted
-        )
+        return None if found is None else _contents(found)
+
+    def contents_after(self, position: int, limit: int) -> list[tuple[Summary, Contents]]:
+        """The next waiting rows with what weighs, but no status, which is replaced now and then; none where the file
+        is damaged there.
+        """
+        rest = f"WHERE position > ? AND state = 0 AND type != '{PROCESSING_STATUS}' ORDER BY position LIMIT ?"
+        try:
+            return [_contents(row) for row in self._execute(f"{_WHOLE} {rest}", (position, limit))]
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            return []
 
     def _readable_contents(self, event_id: str) -> tuple[Summary, Contents] | None:
         """Piece by piece, from a damaged file."""
@@ -486,6 +490,17 @@ def _sound(image: tuple[Any, ...]) -> Jpeg | None:
     if data is None or checksum(data) != noted:
         return None
     return Jpeg(data, width, height)
+
+
+def _contents(row: tuple[Any, ...]) -> tuple[Summary, Contents]:
+    """A row of `_WHOLE`."""
+    summary, (body, omitted), plate, original = _summary(row[:13]), row[13:15], row[15:19], row[19:23]
+    original_image = _sound(original)
+    if original_image is None and summary.original_bytes > 0:
+        omitted = DAMAGED
+    return summary, Contents(
+        body=str(body), plate_image=_sound(plate), original_image=original_image, original_omitted=omitted
+    )
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:

@@ -70,6 +70,8 @@ VACUUM_PAGES = 64
 SLACK_PAGES = 256
 """Free pages that a busy file keeps for the next events; an idle one gives back all."""
 
+READ_AHEAD = 3
+"""Events read along with one that is asked for: each time the event loop and the reader wait for each other."""
 PLENTY_BYTES = 1 << 30
 LOOK_AT_PLENTY_S = 0.25
 """With so much more than the floor free, the disk is looked at only so often: nothing fills it in that time."""
@@ -226,7 +228,7 @@ class SqliteOutbox:
         ((row, thinned),) = recorded
         self._has_unsure = self._has_unsure or row.unsure_boot is not None
         if link_up:
-            self._fresh.add(row, ticket, thinned)
+            self._fresh.add(row.entry(ticket), thinned)
         return ticket
 
     async def put_status(self, status: ProcessingStatus) -> Ticket:
@@ -244,9 +246,12 @@ class SqliteOutbox:
         """One waiting event with its pictures."""
         self._refuse_when_closed()
         async with self._times:
-            entry = self._fresh.entry(event_id, self._queue.thinned)
+            thinned = self._queue.thinned
+            entry = self._fresh.entry(event_id, thinned)
             if entry is None:
-                entry = await self._read(lambda: self._load(event_id))
+                entry, ahead = await self._read(lambda: self._load(event_id))
+                for each in ahead:
+                    self._fresh.add(each, thinned)
             if entry is None:
                 return None
             with self._memory_lock:
@@ -254,7 +259,8 @@ class SqliteOutbox:
                 self._attempts.setdefault(event_id, entry.ticket.attempts)
         if CLOCK_SYNCHRONISED in entry.body and not self._sending_unsure:
             await self._note_sending_unsure()
-        return replace(entry, ticket=self._with_attempts(entry.ticket))
+        ticket = self._with_attempts(entry.ticket)
+        return entry if ticket is entry.ticket else replace(entry, ticket=ticket)
 
     async def count_attempt(self, event_id: str) -> None:
         """Remember an attempt; on disk within a second or so."""
@@ -451,15 +457,18 @@ class SqliteOutbox:
         both = on_disk + [ticket for ticket in held if ticket.event_id not in known]
         return [self._with_attempts(ticket) for ticket in both if ticket.event_id not in exclude][:limit]
 
-    def _load(self, event_id: str) -> Entry | None:
+    def _load(self, event_id: str) -> tuple[Entry | None, list[Entry]]:
+        """The event, and those that are likely to be asked for next: a backlog is sent in order of recording."""
         with self._memory_lock:
             entry = self._held.entry(event_id, self._boot_id)
-            hidden = self._held.hides(event_id)
-        if entry is None and not hidden:
-            found = self._reading.contents(event_id)
-            if found is not None and found[0].state is State.WAITING:
-                entry = as_entry(*found, self._boot_id)
-        return entry
+            hidden = self._held.hidden()
+        found = self._reading.contents(event_id) if entry is None and event_id not in hidden else None
+        if found is None or found[0].state is not State.WAITING:
+            return entry, []
+        ahead = self._reading.contents_after(found[0].position, READ_AHEAD)
+        return as_entry(*found, self._boot_id), [
+            as_entry(*each, self._boot_id) for each in ahead if each[0].event_id not in hidden
+        ]
 
     def _find(self, event_id: str) -> Ticket | None:
         with self._memory_lock:
