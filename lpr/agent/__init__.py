@@ -2,6 +2,8 @@
 
 service.py      `Agent`: builds every part in its order, runs them, closes them in reverse
 pipeline.py     one camera: frames -> reads -> passages -> recorded events
+larger.py       the larger stream of a camera whose smaller one is analysed
+losses.py       what is told of a camera's losses, however many streams it has
 evidence.py     a decided passage -> the event that is stored, pictures compressed
 publisher.py    passages and errors on their way into the outbox, and what became of them
 board.py        what the agent knows of itself: the status event is made of it

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
 import structlog
 
 from lpr.agent.attention import Attention
+from lpr.agent.larger import LargerStream
+from lpr.agent.losses import CameraLosses, Notice
 from lpr.agent.publisher import Publisher
 from lpr.capture.base import CameraSettings
 from lpr.capture.reader import CameraChange, CameraReader, SourceFactory
 from lpr.capture.source import open_source
 from lpr.config import AgentConfig, CameraConfig
-from lpr.domain.clock import Clock, Instant, isoformat_ms
+from lpr.domain.clock import Clock, Instant
 from lpr.domain.errors import VisionError
 from lpr.domain.events import CameraState, ErrorCode, Severity
 from lpr.domain.frame import Frame
@@ -40,11 +43,12 @@ VISION_ERROR_EVERY_S = 60.0
 log = structlog.get_logger("agent")
 
 
-def capture_settings(camera: CameraConfig) -> CameraSettings:
-    """What the capture side needs of a camera's configuration."""
+def capture_settings(camera: CameraConfig, *, larger: bool = False) -> CameraSettings:
+    """What the capture side needs of a camera's configuration: of the stream that is analysed, or the larger one."""
+    source = camera.source if larger or camera.analyse_source is None else camera.analyse_source
     return CameraSettings(
         camera_id=camera.id,
-        source=camera.source.reveal(),
+        source=source.reveal(),
         fps=camera.fps,
         transport=camera.transport,
         decoder=camera.decoder,
@@ -95,12 +99,24 @@ class CameraPipeline:
         self._plates, self._publisher = reader, publisher
         self._clock, self._metrics = clock, metrics
         self._on_change, self._on_published = on_change, on_published
+        self._losses = CameraLosses(camera)
+        self.larger: LargerStream | None = None
+        if camera.analyse_source is not None:
+            self.larger = LargerStream(
+                capture_settings(camera, larger=True),
+                reader,
+                clock=clock,
+                on_change=self._larger_changed,
+                decoder_says=decoder_says,
+                source_factory=source_factory,
+            )
         self.capture = CameraReader(
             capture_settings(camera),
             clock=clock,
             on_change=self._changed,
             decoder_says=decoder_says,
             source_factory=source_factory,
+            larger=self.larger.stills if self.larger else None,
         )
         self.tracker = PassageTracker(
             tracking_settings(config, camera),
@@ -115,14 +131,14 @@ class CameraPipeline:
         self.trouble = ""
         """Why the camera is not running, in words."""
         self._decoded_rate = (0.0, 0, 0.0)
-        self._notices: asyncio.Queue[CameraChange] = asyncio.Queue()
+        self._notices: asyncio.Queue[Notice] = asyncio.Queue()
         self._captured = self._overwritten = 0
         self._attention = Attention()
         self._vision_failed_at_s: float | None = None
 
     def configure(self, config: AgentConfig, camera: CameraConfig) -> None:
         """Go on by a changed configuration; vehicles in sight are kept."""
-        self.camera = camera
+        self.camera = self._losses.camera = camera
         self.capture.set_fps(camera.fps)
         self.tracker.configure(tracking_settings(config, camera))
 
@@ -130,6 +146,16 @@ class CameraPipeline:
     def state(self) -> CameraState:
         """What the camera is doing."""
         return self.capture.state
+
+    @property
+    def larger_trouble(self) -> str:
+        """Why vehicles are sent with the smaller stream's pictures, in words; empty where they are not."""
+        return self._losses.larger_trouble
+
+    async def snapshot(self) -> Frame | None:
+        """The newest picture, of the larger stream where there is one; None where there never was any."""
+        frame = self.capture.newest
+        return await self.larger.newest(frame) if frame is not None and self.larger is not None else frame
 
     @property
     def decoded_fps(self) -> float:
@@ -150,10 +176,14 @@ class CameraPipeline:
             teller = tasks.create_task(self._tell(), name=f"tell {self.camera.id}")
             sweeper = tasks.create_task(self._sweep(), name=f"sweep {self.camera.id}")
             capturing = tasks.create_task(self.capture.run(), name=f"capture {self.camera.id}")
+            if self.larger is not None:
+                tasks.create_task(self.larger.run(), name=f"larger stream {self.camera.id}")
             await self._analyse()
             await capturing
             sweeper.cancel()
             await self._publish_finished()
+            if self.larger is not None:
+                await self.larger.stop()
             await self._notices.join()
             teller.cancel()
 
@@ -176,7 +206,10 @@ class CameraPipeline:
     async def _look_at(self, frame: Frame) -> Sequence[Passage]:
         """What the frame decides."""
         self._count_frames()
-        if not self._attention.wants(frame, self.camera.roi or (), self.tracker.tracks):
+        wanted = self._attention.wants(frame, self.camera.roi or (), self.tracker.tracks)
+        if self.larger is not None:
+            frame = self.larger.attend(frame, wanted)
+        if not wanted:
             self._metrics.frame_skipped(self.camera.id)
             return self.tracker.close_stale(frame.captured_at)
         try:
@@ -188,7 +221,7 @@ class CameraPipeline:
         self._metrics.plates_read(self.camera.id, len(reads))
         with self._metrics.timed(Stage.TRACK):
             passages = self.tracker.update(frame, reads, self._clock.now())
-        self.analysed, self.reads = frame, reads
+        self.analysed, self.reads = replace(frame, still=None), reads
         return passages
 
     def _count_frames(self) -> None:
@@ -205,6 +238,8 @@ class CameraPipeline:
         while True:
             await self._clock.sleep(SWEEP_EVERY_S)
             now = self._clock.now()
+            if due := self._losses.due(now, self.capture.statistics().last_picture):
+                self._note(due)
             await self._publish(self.tracker.close_stale(now), settled_by=now)
 
     async def _publish_finished(self) -> None:
@@ -216,7 +251,10 @@ class CameraPipeline:
 
     async def _publish(self, passages: Sequence[Passage], *, settled_by: Instant) -> None:
         for passage in passages:
-            await self._publisher.publish(passage, self.camera, settled_by=settled_by)
+            shown = passage
+            if self.larger is not None:
+                shown = await self.larger.with_larger_pictures(passage, self.camera.roi or ())
+            await self._publisher.publish(shown, self.camera, settled_by=settled_by)
         # Nothing is held back without a trace in the log.
         for note in self.tracker.take_notes():
             log.info(
@@ -249,41 +287,31 @@ class CameraPipeline:
     def _changed(self, change: CameraChange) -> None:
         self._metrics.camera_state(self.camera.id, change.state)
         self.trouble = change.reason
-        recovered = change.previous is CameraState.LOST and change.state is CameraState.RUNNING
-        if change.state is CameraState.LOST or change.error is not None or recovered:
-            self._notices.put_nowait(change)
+        if self.larger is not None:
+            self.larger.follow(change)
+        self._note(self._losses.analysed(change))
+
+    def _larger_changed(self, change: CameraChange) -> None:
+        if change.state is CameraState.RUNNING:
+            self.capture.hurry()
+        self._note(self._losses.larger(change))
+
+    def _note(self, notices: Sequence[Notice]) -> None:
+        for notice in notices:
+            self._notices.put_nowait(notice)
         self._on_change()
 
     async def _tell(self) -> None:
-        """Camera changes are told in the order in which they came."""
+        """Losses and recoveries are told in the order in which they came."""
         while True:
-            change = await self._notices.get()
+            notice = await self._notices.get()
             try:
-                await (self._recovered() if change.state is CameraState.RUNNING else self._lost(change))
+                await self._publisher.raise_error(
+                    notice.code,
+                    notice.message,
+                    severity=notice.severity,
+                    gate_id=self.camera.gate.id,
+                    details=notice.details(self._clock.now()),
+                )
             finally:
                 self._notices.task_done()
-
-    async def _lost(self, change: CameraChange) -> None:
-        now, last = self._clock.now(), change.last_picture
-        # By the wall clock of now, which may have been set since.
-        last_wall = now.plus(last.seconds_since(now)).wall if last else None
-        await self._publisher.raise_error(
-            ErrorCode.CAMERA_DISCONNECTED,
-            f"{self.camera.name}: {change.reason}",
-            severity=Severity.HIGH,
-            gate_id=self.camera.gate.id,
-            details={
-                "cameraId": self.camera.id,
-                "lastResponse": isoformat_ms(last_wall) if last_wall else None,
-                "hint": change.error.hint if change.error else None,
-            },
-        )
-
-    async def _recovered(self) -> None:
-        await self._publisher.raise_error(
-            ErrorCode.CAMERA_RECOVERED,
-            f"{self.camera.name}: pictures again",
-            severity=Severity.LOW,
-            gate_id=self.camera.gate.id,
-            details={"cameraId": self.camera.id},
-        )

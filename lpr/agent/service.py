@@ -374,7 +374,7 @@ class Agent:
         """The newest frame of a camera. Raises `ConfigError` for an unknown one, `CaptureError` where it has none."""
         self.select(CameraSelection(camera_ids=(camera_id,)))
         pipeline = self.pipelines.get(camera_id)
-        frame = pipeline.capture.newest if pipeline else None
+        frame = await pipeline.snapshot() if pipeline else None
         jpeg = await asyncio.to_thread(encode_jpeg_within, frame.image, SNAPSHOT_MAX_BYTES) if frame else None
         if jpeg is None:
             state = self.board.camera_state(camera_id).value

@@ -27,8 +27,9 @@ import structlog
 from lpr.capture.base import CameraSettings, ConnectionHistory, FrameSource
 from lpr.capture.buffers import FrameBuffer, FrameQueue, LatestFrame
 from lpr.capture.retry import RetryWaits
-from lpr.capture.session import CaptureCounts, Session
+from lpr.capture.session import CaptureCounts, Chooser, Session
 from lpr.capture.source import describe_source, open_source
+from lpr.capture.stills import Stills
 from lpr.capture.timing import FpsLimiter, RateMeter
 from lpr.domain.clock import Clock, Instant, SystemClock
 from lpr.domain.errors import CaptureError, CaptureRefusedError, ConfigError
@@ -108,9 +109,13 @@ class CameraReader:
         decoder_says: Callable[[float], Sequence[str]] | None = None,
         source_factory: SourceFactory = open_source,
         jitter: random.Random | None = None,
+        larger: Stills | None = None,
+        fills: Stills | None = None,
     ) -> None:
         """Raises `ConfigError` where `settings.source` names no source.
 
+        Of the two readers of a camera with two streams, the one whose frames are analysed is given `larger`, and the
+        other one, which only `fills` what that wants, hands out no frames itself.
         `decoder_says` gives what decoders printed in the last seconds (`DecoderMessages.recent`); a loss logs it.
         """
         self.settings = settings
@@ -123,8 +128,10 @@ class CameraReader:
         limits = settings.limits
         self._waits = RetryWaits(limits, jitter or random.Random())
         self._history = ConnectionHistory()
-        self._buffer: FrameBuffer = LatestFrame() if self.info.live else FrameQueue(limits.queue_length)
+        self._larger = larger
+        self._buffer: FrameBuffer = fills or (LatestFrame() if self.info.live else FrameQueue(limits.queue_length))
         self._limiter = FpsLimiter(settings.fps)
+        self._chooser: Chooser = fills or self._limiter
         self._counts = CaptureCounts()
         self._taken = 0
         self._taken_rate = RateMeter()
@@ -137,6 +144,7 @@ class CameraReader:
         self._started = False
         self._has_ended = False
         self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._finished = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._log = _log.bind(camera=settings.camera_id)
@@ -229,6 +237,10 @@ class CameraReader:
                 self._buffer.close()
                 self._finished.set()
 
+    def hurry(self) -> None:
+        """A camera that is waited for is tried now: there is a sign that it is back."""
+        self._hurried.set()
+
     async def stop(self) -> None:
         """End reading and wait for the thread, `limits.stop_within_s` at most; `next` then gives what is left and None.
 
@@ -270,7 +282,8 @@ class CameraReader:
             self._lose(fault)
             wait_s = self._waits.after(fault)
             self._log.info("camera_retry", reason=mask_secrets(fault.message), hint=fault.hint, wait_s=round(wait_s, 1))
-            await self._pause(wait_s)
+            self._hurried.clear()
+            await self._pause(wait_s, may_hurry=not self._history.refused)
             await self._give_up_session()
 
     async def _connect_once(self) -> CaptureError:
@@ -369,8 +382,9 @@ class CameraReader:
             self.settings,
             self._buffer,
             self._counts,
-            self._limiter,
+            self._chooser,
             self._clock,
+            larger=self._larger,
             on_first_picture=self._first_picture,
             on_problem=self._report_problem,
         )
@@ -406,9 +420,10 @@ class CameraReader:
             self._abandoned.append(session)
             self._log.warning("capture_thread_left", within_s=self.settings.limits.stop_within_s)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, *, may_hurry: bool = False) -> None:
         """Wait, unless we are stopping."""
-        either = {asyncio.ensure_future(self._stopping.wait()), asyncio.ensure_future(self._clock.sleep(seconds))}
+        ends = [self._stopping.wait(), self._clock.sleep(seconds), *([self._hurried.wait()] if may_hurry else [])]
+        either = [asyncio.ensure_future(end) for end in ends]
         try:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from lpr.capture.base import CameraSettings, FrameSource
 from lpr.capture.buffers import FrameBuffer
-from lpr.capture.timing import FpsLimiter, LagMeter, RateMeter
+from lpr.capture.stills import Stills
+from lpr.capture.timing import LagMeter, RateMeter
 from lpr.domain.choices import Pace
 from lpr.domain.clock import Clock, Instant
 from lpr.domain.errors import CaptureError
@@ -42,12 +44,20 @@ class CaptureCounts:
     last_picture: Instant | None = None
 
 
+class Chooser(Protocol):
+    """Says which pictures are fetched from the decoder."""
+
+    def due(self, time_s: float) -> bool:
+        """Whether the picture grabbed at `time_s` is; times never fall."""
+        ...
+
+
 class Session:
     """Opens `source` in a thread of its own and offers its frames to `buffer`.
 
     `ended` is a future of the event loop: its result is None where the source came to its end or the session was called
     off, the `CaptureError` where it failed; an exception there is a mistake in this program. `on_first_picture` and
-    `on_problem` are called on the loop.
+    `on_problem` are called on the loop. Each frame wants its counterpart of the `larger` stream, where there is one.
     """
 
     def __init__(
@@ -56,9 +66,10 @@ class Session:
         settings: CameraSettings,
         buffer: FrameBuffer,
         counts: CaptureCounts,
-        limiter: FpsLimiter,
+        chooser: Chooser,
         clock: Clock,
         *,
+        larger: Stills | None = None,
         on_first_picture: Callable[[Session], None],
         on_problem: Callable[[CaptureError], None],
     ) -> None:
@@ -66,7 +77,8 @@ class Session:
         self._settings = settings
         self._buffer = buffer
         self._counts = counts
-        self._limiter = limiter
+        self._chooser = chooser
+        self._larger = larger
         self._clock = clock
         self._on_first_picture = on_first_picture
         self._on_problem = on_problem
@@ -156,8 +168,10 @@ class Session:
             self._counts.stale += 1
             return
         self.last_picture = self._counts.last_picture = now
-        if not self._limiter.due(now.monotonic_s):
+        # The first one is fetched in any case: it shows that the camera is there.
+        if self.first_picture is not None and not self._chooser.due(now.monotonic_s):
             return
+        still = self._larger.want(now) if self._larger is not None and self._larger.awake else None
         image = self._source.retrieve()
         if self._is_warming_up(image, now):
             self._counts.grey += 1
@@ -165,7 +179,7 @@ class Session:
         if self.first_picture is None:
             self.first_picture = now
             self._tell(self._on_first_picture, self)
-        self._offer(Frame(self._settings.camera_id, number, image, now))
+        self._offer(Frame(self._settings.camera_id, number, image, now, still))
 
     def _is_warming_up(self, image: Image, now: Instant) -> bool:
         """Whether this is one of the even grey pictures that some cameras and decoders begin with."""
@@ -186,7 +200,7 @@ class Session:
                 now = self._clock.now()
                 number = self._count(now)
                 self.last_picture = self._counts.last_picture = now
-                if not self._limiter.due(position_s):
+                if not self._chooser.due(position_s):
                     continue
                 image = self._source.retrieve()
             except CaptureError as error:

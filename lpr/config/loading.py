@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,12 @@ from pydantic import ValidationError
 from lpr.config.document import KeyPath, Problem, read_document
 from lpr.config.environment import Overlay
 from lpr.config.model import AgentConfig
-from lpr.config.problems import config_error, dotted, problems_of
-from lpr.config.schema import KeyNames
+from lpr.config.problems import config_error, problems_of
 from lpr.domain.errors import ConfigError
 
 FILE_VARIABLE = "LPR_CONFIG"
 FILE_NAME = "lpr-agent.yaml"
 SYSTEM_FILE = Path("/etc/lpr-agent") / FILE_NAME
-
-NOT_OBEYED: frozenset[KeyNames] = frozenset(
-    {
-        ("cameras", "analyse_source"),
-    }
-)
-"""Keys that are planned for and that nothing reads yet: whoever sets one is warned. A test compares this with the code.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +77,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
         raise config_error(str(file), problems)
     _check_files(config, file, document.line_of)
     origins = {path: f"line {line}" for path, line in document.lines.items()} | overlay.origins
-    return LoadedConfig(config=config, file=file, origins=origins, warnings=(*_warnings(config, file), *_idle(origins)))
+    return LoadedConfig(config=config, file=file, origins=origins, warnings=_warnings(config, file))
 
 
 def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> AgentConfig:
@@ -125,7 +116,7 @@ def _check_files(config: AgentConfig, file: Path, line_of: Callable[[KeyPath], i
 
 def _warnings(config: AgentConfig, file: Path) -> tuple[str, ...]:
     found = []
-    holds_secret = config.backend.token is not None or any(camera.source.secrets for camera in config.cameras)
+    holds_secret = next(config.secrets(), None) is not None
     if holds_secret and file.stat().st_mode & stat.S_IROTH:
         found.append(f"{file} holds passwords and every user of this machine can read it: chmod 640 {file}")
     if config.backend.url.lower().startswith("http://") and not _is_local(config.backend.url):
@@ -133,13 +124,6 @@ def _warnings(config: AgentConfig, file: Path) -> tuple[str, ...]:
             f"backend.url {config.backend.url} is not encrypted: token, plates and pictures can be read on the way"
         )
     return tuple(found)
-
-
-def _idle(origins: Mapping[KeyPath, str]) -> Iterator[str]:
-    """A warning for each key that is set and that this version does not obey."""
-    for path, origin in origins.items():
-        if tuple(part for part in path if isinstance(part, str)) in NOT_OBEYED:
-            yield f"{dotted(path)} ({origin}) has no effect in this version"
 
 
 def _is_local(url: str) -> bool:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, f
 
 from lpr.config.addresses import BackendUrl, ConfigPath, SourceAddress
 from lpr.config.quantities import Duration, Size
+from lpr.domain.address import SourceKind
 from lpr.domain.choices import Decoder, EmitRule, ImageMode, Pace, PayloadShape, RtspTransport
 from lpr.domain.errors import ConfigError
 from lpr.domain.events import Weather
@@ -354,7 +355,8 @@ class CameraConfig(Section):
     )
     analyse_source: SourceAddress | None = Field(
         default=None,
-        description="smaller stream of the same camera to look for plates in; pictures are taken from source",
+        description="smaller stream (sub-stream) of the same camera to look for plates in, which costs less; the "
+        "pictures that are sent are taken from source",
         examples=["rtsp://user:secret@192.168.1.100:554/substream"],
     )
     gate: GateConfig = Field(description="the gate that it watches")
@@ -407,6 +409,17 @@ class CameraConfig(Section):
     @classmethod
     def _name_from_id(cls, value: Any) -> Any:
         return _with_default_name(value)
+
+    @model_validator(mode="after")
+    def _two_streams_of_one_camera(self) -> Self:
+        smaller = self.analyse_source
+        if smaller is None:
+            return self
+        if smaller == self.source:
+            raise ValueError("has the same source and analyse_source: leave analyse_source out, or name the sub-stream")
+        if {smaller.kind, self.source.kind} != {SourceKind.NETWORK}:
+            raise ValueError("has an analyse_source: both must then be streams of a network camera, such as rtsp://…")
+        return self
 
     @field_validator("roi")
     @classmethod

@@ -85,6 +85,20 @@ def test_an_address_that_is_none_is_refused(write: Write, source: str, words: st
     assert words in complaint(write(GOOD.replace("usb:0", source)))
 
 
+@pytest.mark.parametrize(
+    ("smaller", "words"),
+    [
+        ("usb:0", "the same source and analyse_source"),
+        ("rtsp://10.0.0.5/sub", "both must then be streams of a network camera"),
+        ("ftp://10.0.0.5/sub", "ftp://, which is not read here"),
+    ],
+)
+def test_a_second_stream_must_be_another_one_of_a_network_camera(write: Write, smaller: str, words: str) -> None:
+    said = complaint(write(GOOD.replace("source: usb:0", f"source: usb:0\n    analyse_source: {smaller}")))
+    assert words in said
+    assert "cameras[1]" in said
+
+
 @pytest.mark.parametrize("password", ["p#ss", "p/ss", "p?ss", "12#34", "p@ss:word", "p%40ss", "p@ss/word", "123/45"])
 def test_a_password_may_be_pasted_as_it_is_and_is_never_shown(write: Write, password: str) -> None:
     source = load(write(GOOD.replace("s3cret", password)), {}).config.cameras[0].source

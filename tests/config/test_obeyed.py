@@ -1,15 +1,11 @@
-"""A key that nothing reads is a lie to the installer: each is read by some part, or its setter is warned."""
+"""A key that nothing reads is a lie to the installer."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from pathlib import Path
 
-from lpr.config import load
-from lpr.config.loading import NOT_OBEYED
 from lpr.config.schema import leaves
-from tests.config.conftest import GOOD
 
 ROOT = Path(__file__).parents[2] / "lpr"
 # What a section is called where it is read, if not by its own name.
@@ -26,22 +22,14 @@ def reads_of(path: Path) -> set[tuple[str, str]]:
     return found
 
 
-def test_every_key_is_read_by_some_part_or_is_listed_as_not_obeyed() -> None:
+def test_every_key_is_read_by_some_part() -> None:
     parts = [path for path in ROOT.rglob("*.py") if ROOT / "config" not in path.parents]
     reads = set().union(*map(reads_of, parts))
-    # The sections' own methods, by which parts read a token, a threshold, the weather. (Not `secrets`: to hide a value
-    # is not to obey it.)
-    reads |= reads_of(ROOT / "config/model.py") - {("camera", "analyse_source")}
+    # The sections' own methods, by which parts read a token, a threshold, the weather.
+    reads |= reads_of(ROOT / "config/model.py")
     unread = {
         path
         for path, _ in leaves()
         if not reads & {(owner, path[-1]) for owner in (CALLED.get(path[0], path[0]), path[-2], "self")}
     }
-    assert unread == NOT_OBEYED
-
-
-def test_setting_a_key_that_is_not_obeyed_is_warned_of(write: Callable[[str], Path]) -> None:
-    path = write(GOOD.replace("source: usb:0", "source: usb:0\n    analyse_source: usb:1"))
-    assert load(path, {"LPR_OUTBOX__KEEP_DELIVERED": "24 h"}).warnings == (
-        "cameras[1].analyse_source (line 9) has no effect in this version",
-    )
+    assert unread == set()

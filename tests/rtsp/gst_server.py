@@ -12,6 +12,10 @@ Writes `ready PORT` when it listens. Obeys lines on its standard input:
     grey         pictures are one even grey
     quit         ends; so does the end of the standard input, so that no orphan is left behind
 
+Each holds for all paths, or for one where it is named first (`main:pause`). A path may have a size and a film of its
+own: `main:1280x720:FILE`, FILE holding pictures of that size as raw I420, which are shown over and over, by the clock:
+several paths with films of one length show the same moment.
+
 Every picture carries the monotonic time of its making as 48 black or white blocks, which `stamp.py` reads back: the
 clock is the same in all processes of a machine, so a test knows how old a picture is.
 """
@@ -37,8 +41,9 @@ BLACK, WHITE, GREY = 16, 235, 128
 class Pictures:
     """Draws the pictures of one stream as I420 bytes."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
+    def __init__(self, width: int, height: int, fps: int, film: str = "") -> None:
+        self.width, self.height, self.fps = width, height, fps
+        self.film = open(film, "rb") if film else None  # noqa: SIM115  # for as long as the server runs
         self.grey = False
         self.paused = False
 
@@ -53,8 +58,16 @@ class Pictures:
             row = b"".join(bytes([level]) * BLOCK_PX for level in blocks)
             rows.append((row + bytes([BLACK]) * self.width)[: self.width] * BLOCK_PX)
         ramp = bytes(40 + (x + number * 4) % 160 for x in range(160)) * (self.width // 160 + 2)
+        if self.film:
+            return self.of_film(b"".join(rows))
         rest = self.height - BLOCK_PX * len(rows)
         return b"".join(rows) + ramp[: self.width] * rest + chroma
+
+    def of_film(self, stamp: bytes) -> bytes:
+        size = self.width * self.height * 3 // 2
+        count = self.film.seek(0, 2) // size
+        self.film.seek(int(time.monotonic() * self.fps) % count * size)
+        return stamp + self.film.read(size)[len(stamp) :]
 
 
 class Camera(GstRtspServer.RTSPMediaFactory):
@@ -107,10 +120,11 @@ def protect(server: GstRtspServer.RTSPServer, user: str, password: str, digest: 
     return permissions
 
 
-def obey(cameras: list, loop: GLib.MainLoop) -> None:
+def obey(cameras: dict, loop: GLib.MainLoop) -> None:
     for line in sys.stdin:
         order, *values = line.split()
-        for camera in cameras:
+        path, _, order = order.rpartition(":")
+        for camera in [cameras[path]] if path else cameras.values():
             pictures = camera.pictures
             if order == "size":
                 pictures.width, pictures.height = int(values[0]), int(values[1])
@@ -140,14 +154,15 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service(options.port)
     permissions = protect(server, options.user, options.password, options.digest) if options.user else None
-    width, height = map(int, options.size.split("x"))
-    cameras = []
-    for path in options.paths.split(","):
-        camera = Camera(Pictures(width, height), options.fps, options.keyframe_every)
+    cameras = {}
+    for entry in options.paths.split(","):
+        path, size, film = (*entry.split(":", 2), "", "")[:3]
+        width, height = map(int, (size or options.size).split("x"))
+        camera = Camera(Pictures(width, height, options.fps, film), options.fps, options.keyframe_every)
         if permissions:
             camera.set_permissions(permissions)
         server.get_mount_points().add_factory(f"/{path}", camera)
-        cameras.append(camera)
+        cameras[path] = camera
     if server.attach(None) == 0:
         sys.exit(f"port {options.port} is taken")
     loop = GLib.MainLoop()

@@ -90,7 +90,7 @@ class RtspServer:
         return self
 
     def order(self, line: str) -> None:
-        """One of the orders of `gst_server.py`: `pause`, `go`, `size W H`, `grey`."""
+        """One of the orders of `gst_server.py`: `pause`, `go`, `size W H`, `grey`; `main:pause` for one path."""
         process = self._running()
         assert process.stdin is not None
         process.stdin.write(line + "\n")
