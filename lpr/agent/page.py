@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
+import structlog
+
 from lpr.agent.board import Board
+from lpr.agent.memory import TrackingMemory
 from lpr.agent.pipeline import CameraPipeline
 from lpr.agent.publisher import PublishedPassage, Publisher
 from lpr.config import CameraConfig
-from lpr.domain.clock import Clock
+from lpr.domain.clock import Clock, Instant
 from lpr.domain.events import CameraState
 from lpr.link.base import LinkPhase, LinkState
-from lpr.web.source import CameraPicture, CameraView, LinkView, PassageView, SeenPlate, StatusView
+from lpr.tracking.standing import StandingText
+from lpr.web.source import (
+    CameraPicture,
+    CameraView,
+    LinkView,
+    PassageView,
+    SeenPlate,
+    StandingView,
+    StatusView,
+)
+
+log = structlog.get_logger("agent")
 
 
 class PageSource:
-    """A `StatusSource` over the living agent. Everything is read at the moment of asking, nothing is kept."""
+    """A `StatusSource` over the living agent. Everything is read at the moment of asking, nothing is kept.
 
-    def __init__(self, board: Board, publisher: Publisher, clock: Clock) -> None:
-        self._board, self._publisher, self._clock = board, publisher, clock
+    `remember` writes down what must outlive a restart.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        publisher: Publisher,
+        memory: TrackingMemory,
+        clock: Clock,
+        *,
+        remember: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._board, self._publisher, self._memory, self._clock = board, publisher, memory, clock
+        self._remember = remember
 
     def status(self) -> StatusView:
         """The agent as it stands."""
@@ -58,6 +84,24 @@ class PageSource:
         published = self._publisher.passage_of(passage_id)
         return published.crop.data if published and published.crop else None
 
+    def standing(self) -> Sequence[StandingView]:
+        """What was learnt to belong to the scenes, of cameras that are stopped as well."""
+        now = self._clock.now()
+        return [
+            _standing(camera, each, now)
+            for camera in self._board.config.cameras
+            for each in self._memory.standing(camera.id, now).texts()
+        ]
+
+    async def forget_standing(self, camera_id: str, text: str) -> bool:
+        """Report a text again; what still stands there is learnt anew in its time."""
+        if not any((each.camera_id, each.text) == (camera_id, text) for each in self.standing()):
+            return False
+        self._memory.standing(camera_id, self._clock.now()).clear(text)
+        log.info("standing text forgotten on the local page", camera=camera_id, plate=text)
+        await self._remember()
+        return True
+
     def _camera(self, camera: CameraConfig) -> CameraView:
         pipeline = self._board.pipeline(camera.id)
         numbers = pipeline.capture.statistics() if pipeline else None
@@ -74,6 +118,7 @@ class PageSource:
             last_frame_at=last.wall if last else None,
             passages=self._publisher.passages_of(camera.id),
             detail=pipeline.trouble if pipeline and state is not CameraState.RUNNING else "",
+            limp=_limp(pipeline) if pipeline else "",
         )
 
 
@@ -83,6 +128,25 @@ def picture_of(pipeline: CameraPipeline) -> CameraPicture | None:
         return None
     plates = tuple(SeenPlate(read.corners, read.plate.display, read.plate.confidence) for read in pipeline.reads)
     return CameraPicture(pipeline.analysed, plates, tuple(pipeline.camera.roi or ()))
+
+
+def _limp(pipeline: CameraPipeline) -> str:
+    trouble = pipeline.larger_trouble
+    return f"goes on with the pictures of its smaller stream: {trouble}" if trouble else ""
+
+
+def _standing(camera: CameraConfig, standing: StandingText, now: Instant) -> StandingView:
+    # By the wall clock of now, which may have been set since.
+    since, last_seen = (now.plus(each.seconds_since(now)).wall for each in (standing.since, standing.last_seen))
+    return StandingView(
+        camera_id=camera.id,
+        camera_name=camera.name,
+        text=standing.text,
+        display=standing.display,
+        place=standing.place,
+        since=since,
+        last_seen=last_seen,
+    )
 
 
 def link_words(link: LinkState, now: datetime) -> str:

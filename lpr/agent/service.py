@@ -277,7 +277,8 @@ class Agent:
         """Serve the local page. A port that another program holds must not leave the gate blind: it is said, and the
         agent works on without the page.
         """
-        page, web = PageSource(self.board, self._publisher, self.clock), self.config.web
+        page = PageSource(self.board, self._publisher, self._memory, self.clock, remember=self._remember)
+        web = self.config.web
         try:
             served = await stack.enter_async_context(serve(page, self.metrics, host=web.host, port=web.port))
         except WebError as error:

@@ -23,6 +23,7 @@ from lpr.web.source import (
     LinkView,
     PassageView,
     SeenPlate,
+    StandingView,
     StatusView,
 )
 
@@ -46,6 +47,8 @@ class FakeStatusSource:
         self.views_of_passages: list[PassageView] = []
         self.pictures: dict[str, CameraPicture] = {}
         self.crops: dict[str, bytes] = {}
+        self.texts: list[StandingView] = []
+        self.forgotten: list[tuple[str, str]] = []
 
     def status(self) -> StatusView:
         """What `view` is."""
@@ -63,6 +66,19 @@ class FakeStatusSource:
         """What `crops` holds."""
         return self.crops.get(passage_id)
 
+    def standing(self) -> Sequence[StandingView]:
+        """What `texts` holds."""
+        return self.texts
+
+    async def forget_standing(self, camera_id: str, text: str) -> bool:
+        """Takes it out of `texts` and notes it in `forgotten`."""
+        kept = [each for each in self.texts if (each.camera_id, each.text) != (camera_id, text)]
+        found = len(kept) < len(self.texts)
+        self.texts = kept
+        if found:
+            self.forgotten.append((camera_id, text))
+        return found
+
     def change(self, **fields: Any) -> None:
         """Set fields of the `StatusView`."""
         self.view = replace(self.view, **fields)
@@ -75,6 +91,7 @@ class FakeStatusSource:
         gate_name: str = "Cổng chính",
         state: CameraState = CameraState.RUNNING,
         detail: str = "",
+        limp: str = "",
         seconds_ago: float | None = 0.1,
         plate: str = "59-X1 123.45",
         region: tuple[Point, ...] = (),
@@ -93,10 +110,26 @@ class FakeStatusSource:
             last_frame_at=last,
             passages=len(self.view.cameras) * 7 + 3,
             detail=detail,
+            limp=limp,
         )
         self.change(cameras=(*self.view.cameras, camera))
         if last is not None:
             self.pictures[camera_id] = drawn_gate(camera_id, plate, Instant(last, 0.0), region)
+
+    def add_standing(self, camera_id: str, display: str, *, hours: float = 5.0, camera_name: str = "") -> None:
+        """A text that has stood in the drawn picture of `camera_id` for `hours`."""
+        now = datetime.now(UTC)
+        self.texts.append(
+            StandingView(
+                camera_id=camera_id,
+                camera_name=camera_name or camera_id,
+                text="".join(filter(str.isalnum, display)),
+                display=display,
+                place=Box(510, 460, 260, 60),
+                since=now - timedelta(hours=hours),
+                last_seen=now,
+            )
+        )
 
     def add_passage(
         self,

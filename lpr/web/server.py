@@ -5,11 +5,14 @@
     GET /api/passages?limit=    the newest passages
     GET /cameras/ID.jpg?width=  newest picture of a camera, plates framed
     GET /passages/ID.jpg        the plate of a passage
+    GET /cameras/ID/standing.jpg?text=   where a standing text is seen
+    POST /cameras/ID/standing/forget     a form with `text`: report it again
     GET /healthz                200 where all is well, else 503 with the reasons
     GET /metrics                Prometheus text
 
-Nothing here changes anything, and nothing is answered with a secret in it. The page is served to this machine only,
-unless the configuration says otherwise; then it still asks nobody for a name, so that belongs behind a VPN or proxy.
+The one thing that can be changed here is what counts as part of the scene, and only a page that came from here may ask
+for it. Nothing is answered with a secret in it. The page is served to this machine only, unless the configuration says
+otherwise; then it still asks nobody for a name, so that belongs behind a VPN or proxy.
 """
 
 from __future__ import annotations
@@ -26,28 +29,33 @@ from importlib import resources
 from ipaddress import ip_address
 from typing import Any, Final
 
+import structlog
 from aiohttp import web
 
 from lpr.domain.clock import isoformat_ms
 from lpr.domain.errors import ImageError, WebError
 from lpr.metrics import Metrics, Stage
 from lpr.web.health import problems
-from lpr.web.source import CameraPicture, CameraView, PassageView, StatusSource, StatusView
+from lpr.web.source import CameraPicture, CameraView, PassageView, StandingView, StatusSource, StatusView
 
 PICTURE_WIDTHS: Final = (480, 960, 1600)
 """Widths that a picture may be asked in: few, so that several lookers share one drawing."""
 MAX_PASSAGES: Final = 200
 PAGE_PASSAGES: Final = 40
+MAX_FORM_BYTES: Final = 4096
 CLOSE_GRACE_S: Final = 1.0
 """How long closing waits for answers that are being given."""
 
 _STATIC_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not `no-referrer`: browsers then keep back the origin of our own forms, too.
+    "Referrer-Policy": "same-origin",
 }
+
+log = structlog.get_logger("web")
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -94,7 +102,7 @@ def create_app(source: StatusSource, metrics: Metrics, *, only_local: bool = Fal
     Without that a page on the internet could have its own name point at 127.0.0.1 and read the cameras through the
     visitor's browser (DNS rebinding).
     """
-    app = web.Application(middlewares=[_host_guard] if only_local else [])
+    app = web.Application(middlewares=[_host_guard] if only_local else [], client_max_size=MAX_FORM_BYTES)
     app.on_response_prepare.append(_add_headers)
     page = _Page(source, metrics)
     app.router.add_get("/", page.index)
@@ -102,6 +110,8 @@ def create_app(source: StatusSource, metrics: Metrics, *, only_local: bool = Fal
     app.router.add_get("/favicon.ico", page.icon)
     app.router.add_get("/api/status", page.status)
     app.router.add_get("/api/passages", page.passages)
+    app.router.add_get("/cameras/{id:.+}/standing.jpg", page.standing_picture)
+    app.router.add_post("/cameras/{id:.+}/standing/forget", page.forget_standing)
     app.router.add_get("/cameras/{id:.+}.jpg", page.camera_picture)
     app.router.add_get("/passages/{id:.+}.jpg", page.passage_picture)
     app.router.add_get("/healthz", page.health)
@@ -137,6 +147,7 @@ class _Page:
             stage.value: round(times.p50_ms, 2) for stage in Stage if (times := self._metrics.percentiles(stage)).count
         }
         body["passages"] = [passage_json(each) for each in self._source.passages(PAGE_PASSAGES)]
+        body["standing"] = [standing_json(each) for each in self._source.standing()]
         return _json(body)
 
     async def passages(self, request: web.Request) -> web.Response:
@@ -158,6 +169,29 @@ class _Page:
         if crop is None:
             raise web.HTTPNotFound(text="the picture of this passage is no longer held here")
         return _jpeg(crop, keep_s=3600)
+
+    async def standing_picture(self, request: web.Request) -> web.Response:
+        camera_id, text = request.match_info["id"], request.query.get("text", "")
+        picture = self._source.camera_picture(camera_id)
+        found = next(
+            (each for each in self._source.standing() if (each.camera_id, each.text) == (camera_id, text)), None
+        )
+        if picture is None or found is None:
+            raise web.HTTPNotFound(text="there is no picture of this now")
+        from lpr.web.draw import draw_place
+
+        jpeg = await asyncio.to_thread(draw_place, picture, found.place)
+        if jpeg is None:
+            raise web.HTTPNotFound(text="it stands outside of what the camera sees now")
+        return _jpeg(jpeg)
+
+    async def forget_standing(self, request: web.Request) -> web.Response:
+        _came_from_here(request)
+        text = str((await request.post()).get("text", ""))
+        if not await self._source.forget_standing(request.match_info["id"], text):
+            log.info("nothing to forget", camera=request.match_info["id"], text=text[:40])
+        # Gone already is as good as gone now: somebody else may have pressed the button, or it may have moved.
+        raise web.HTTPSeeOther("/#standing")
 
     async def health(self, _request: web.Request) -> web.Response:
         found = problems(self._source.status())
@@ -284,6 +318,7 @@ def camera_json(camera: CameraView) -> dict[str, Any]:
         "lastFrameAt": _moment(camera.last_frame_at),
         "passages": camera.passages,
         "detail": camera.detail,
+        "limp": camera.limp,
     }
 
 
@@ -305,6 +340,18 @@ def passage_json(passage: PassageView) -> dict[str, Any]:
     }
 
 
+def standing_json(standing: StandingView) -> dict[str, Any]:
+    """JSON values of a text that belongs to a scene."""
+    return {
+        "cameraId": standing.camera_id,
+        "cameraName": standing.camera_name,
+        "text": standing.text,
+        "display": standing.display,
+        "since": _moment(standing.since),
+        "lastSeen": _moment(standing.last_seen),
+    }
+
+
 def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else isoformat_ms(moment)
 
@@ -314,6 +361,16 @@ def _finite(value: float, digits: int) -> float:
 
 
 # Who may look
+
+
+def _came_from_here(request: web.Request) -> None:
+    """Only a page of ours may send a form: browsers name the page's origin with every one, and no page can make it up.
+
+    With either scheme: a proxy may speak TLS for us.
+    """
+    host = request.headers.get("Host", "")
+    if request.headers.get("Origin") not in (f"http://{host}", f"https://{host}"):
+        raise web.HTTPForbidden(text="this can be asked for from the agent's own page only")
 
 
 def _is_loopback(host: str) -> bool:

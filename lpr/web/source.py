@@ -13,7 +13,7 @@ from typing import Protocol
 
 from lpr.domain.events import AgentState, CameraState, ClockStatus, QueueStatus
 from lpr.domain.frame import Frame
-from lpr.domain.geometry import Point, Quad
+from lpr.domain.geometry import Box, Point, Quad
 from lpr.domain.passage import Action, PassageOutcome
 from lpr.domain.plate import VehicleType
 
@@ -25,7 +25,7 @@ class CameraView:
     `decoded_fps` and `analysed_fps` are frames a second over the last seconds. `frame_age_s` is the age of the newest
     frame on the monotonic clock, None where there never was one; `last_frame_at` is when it was captured.
     `passages` counts the vehicles since the start. `detail` says in words what hinders the camera, empty where nothing
-    does (`no answer from 192.168.1.100, trying again in 8 s`).
+    does (`no answer from 192.168.1.100, trying again in 8 s`). `limp` says what it has to do without while it runs.
     """
 
     camera_id: str
@@ -38,6 +38,7 @@ class CameraView:
     last_frame_at: datetime | None = None
     passages: int = 0
     detail: str = ""
+    limp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,22 @@ class CameraPicture:
     frame: Frame
     plates: tuple[SeenPlate, ...] = ()
     region: tuple[Point, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandingView:
+    """A text that belongs to a camera's scene and is not reported: a sign, a poster, a parked car.
+
+    `text` names it among the camera's, `display` is for people, `place` is where it stands, in pixels of the frame.
+    """
+
+    camera_id: str
+    camera_name: str
+    text: str
+    display: str
+    place: Box
+    since: datetime
+    last_seen: datetime
 
 
 class DeliveryState(StrEnum):
@@ -123,7 +140,7 @@ class StatusView:
 
 
 class StatusSource(Protocol):
-    """What the agent tells the page. All of it is asked in the event loop and must return at once."""
+    """What the agent tells the page. All of it is asked in the event loop; what is not awaited must return at once."""
 
     def status(self) -> StatusView:
         """The agent as it stands; asked about once a second while somebody looks."""
@@ -139,4 +156,12 @@ class StatusSource(Protocol):
 
     def passage_crop(self, passage_id: str) -> bytes | None:
         """The plate of one of the newest passages as JPEG, or None where it is no longer held."""
+        ...
+
+    def standing(self) -> Sequence[StandingView]:
+        """The texts that were learnt to belong to the cameras' scenes, those of one camera together."""
+        ...
+
+    async def forget_standing(self, camera_id: str, text: str) -> bool:
+        """A person says that `text` is to be reported again; kept over a restart. False where there is no such text."""
         ...

@@ -26,6 +26,15 @@ def test_a_camera_that_is_called_running_and_shows_nothing_new_is_a_problem() ->
     assert problems(source.view)[0].message == "Cổng phụ has shown nothing new for 42 s."
 
 
+def test_a_camera_that_goes_on_without_its_larger_stream_is_a_problem_of_its_own() -> None:
+    source = FakeStatusSource()
+    source.add_camera("CAM_001", name="Cổng chính", limp="goes on with the pictures of its smaller stream: no answer")
+    assert codes(source) == ["camera_limps"]
+    assert problems(source.view)[0].message == (
+        "Cổng chính: goes on with the pictures of its smaller stream: no answer."
+    )
+
+
 def test_a_recording_that_ended_long_ago_is_none() -> None:
     source = FakeStatusSource()
     source.add_camera("CAM_001", state=CameraState.ENDED, seconds_ago=9000.0)

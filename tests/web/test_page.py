@@ -113,6 +113,37 @@ async def test_a_person_sees_the_gate_live_and_is_told_what_is_wrong(context: An
         source.change(cameras=cameras, link=LinkView(up=True, words="connected", since=now))
         await page.locator("#problems").wait_for(state="hidden")
 
+        # A sign has stood there for hours: it is shown where it stands, and a button has it reported again.
+        source.add_standing("CAM_001", "30A-111.22", camera_name="Camera Gate 1")
+        source.add_standing("CAM/2 #?", SCRIPT)
+        await sees("Part of the scene")
+        entries = page.locator("#standing li")
+        assert await entries.count() == 2
+        await page.wait_for_function(
+            "[...document.querySelectorAll('#standing img')].every(image => image.naturalWidth === 480)"
+        )
+        await entries.first.get_by_role("button", name="Report it again").click()
+        await page.wait_for_url(f"{served.url}#standing")
+        await sees("CAM/2 #?, there since")
+        assert await entries.count() == 1
+        assert source.forgotten == [("CAM_001", "30A11122")]
+        await page.locator("#standing button").focus()
+        await page.keyboard.press("Enter")
+        await page.locator("#standing").wait_for(state="hidden")
+        assert len(source.forgotten) == 2
+        assert await page.evaluate("window.hacked") is None
+
+        # One goes on without its larger stream, and says so in a line that does not break the page.
+        limp = "goes on with the pictures of its smaller stream: rtsp://admin:***@192.168.1.101/" + "x" * 90
+        source.change(cameras=(replace(cameras[0], limp=limp), cameras[1]))
+        await page.locator("figcaption .limp").first.wait_for()
+        await page.locator("#problems.mild").wait_for()
+        await page.set_viewport_size({"width": 360, "height": 740})
+        assert await page.evaluate("document.documentElement.scrollWidth") == 360
+        await page.set_viewport_size({"width": 1280, "height": 800})
+        source.change(cameras=cameras)
+        await page.locator("#problems").wait_for(state="hidden")
+
         # A camera is enlarged by a click and by the keyboard.
         await page.locator(".shot").first.click()
         await page.locator("figure.wide").wait_for()

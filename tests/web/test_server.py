@@ -238,7 +238,83 @@ async def test_every_answer_forbids_what_the_page_does_not_need(http: Client) ->
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_nothing_can_be_changed_here(http: Client) -> None:
+# What belongs to the scene
+
+
+async def forget(http: Client, text: str, camera: str = "CAM_001", **headers: str) -> int:
+    form = {"text": text}
+    async with http.post(
+        f"/cameras/{camera}/standing/forget", data=form, headers=headers, allow_redirects=False
+    ) as answer:
+        if answer.status == 303:
+            assert answer.headers["Location"] == "/#standing"
+        return int(answer.status)
+
+
+def own_origin(http: Client) -> str:
+    return str(http.make_url("/")).rstrip("/")
+
+
+async def test_standing_texts_are_listed_with_a_picture_of_their_place(http: Client, source: FakeStatusSource) -> None:
+    source.add_camera("CAM_001", name="Camera Gate 1")
+    source.add_standing("CAM_001", "59-X1 123.45", camera_name="Camera Gate 1")
+    (listed,) = (await read_json(http, "/api/status"))["standing"]
+    assert (listed["cameraId"], listed["cameraName"]) == ("CAM_001", "Camera Gate 1")
+    assert (listed["text"], listed["display"]) == ("59X112345", "59-X1 123.45")
+    async with http.get("/cameras/CAM_001/standing.jpg?text=59X112345") as answer:
+        assert answer.content_type == "image/jpeg"
+        shown = decode_image(await answer.read())
+    assert shown.shape[1] == 480
+    middle = shown[shown.shape[0] // 2 - 4 : shown.shape[0] // 2 + 4]
+    assert middle.max() > 180, "the plate's ground is in the middle"
+    assert middle.min() < 80, "and so are its letters"
+    for camera, text in (("CAM_001", "other"), ("CAM_009", "59X112345")):
+        async with http.get(f"/cameras/{camera}/standing.jpg?text={text}") as answer:
+            assert answer.status == 404
+
+
+async def test_a_place_outside_of_what_the_camera_sees_now_has_no_picture(
+    http: Client, source: FakeStatusSource
+) -> None:
+    source.add_camera("CAM_001")
+    source.add_standing("CAM_001", "59-X1 123.45")
+    source.texts[0] = replace(source.texts[0], place=Box(5000, 5000, 100, 30))
+    async with http.get("/cameras/CAM_001/standing.jpg?text=59X112345") as answer:
+        assert answer.status == 404
+
+
+async def test_a_form_of_our_own_page_forgets_one_text_and_leads_back(http: Client, source: FakeStatusSource) -> None:
+    source.add_standing("CAM_001", "59-X1 123.45")
+    source.add_standing("CAM_001", "Cổng")
+    source.add_standing("CAM_002", "59-X1 123.45")
+    assert await forget(http, "59X112345", Origin=own_origin(http)) == 303
+    assert source.forgotten == [("CAM_001", "59X112345")]
+    assert [(each.camera_id, each.text) for each in source.texts] == [("CAM_001", "Cổng"), ("CAM_002", "59X112345")]
+    # Pressed twice, or gone meanwhile.
+    assert await forget(http, "59X112345", Origin=own_origin(http)) == 303
+    assert len(source.forgotten) == 1
+
+
+@pytest.mark.parametrize(
+    "origin", ["", "null", "http://evil.example", "http://127.0.0.1", "http://localhost:1", "file://", "//", "http://["]
+)
+async def test_a_form_from_anywhere_else_is_refused_and_forgets_nothing(
+    http: Client, source: FakeStatusSource, origin: str
+) -> None:
+    source.add_standing("CAM_001", "59-X1 123.45")
+    assert await forget(http, "59X112345", **({"Origin": origin} if origin else {})) == 403
+    assert source.forgotten == []
+
+
+async def test_forgetting_needs_a_post_and_a_form_of_sensible_size(http: Client, source: FakeStatusSource) -> None:
+    source.add_standing("CAM_001", "59-X1 123.45")
+    async with http.get("/cameras/CAM_001/standing/forget?text=59X112345") as answer:
+        assert answer.status in (404, 405)
+    assert await forget(http, "x" * 100_000, Origin=own_origin(http)) == 413
+    assert source.forgotten == []
+
+
+async def test_nothing_else_can_be_changed_here(http: Client) -> None:
     for address in ("/", "/api/status", "/cameras/CAM_001.jpg"):
         async with http.post(address) as answer:
             assert answer.status == 405

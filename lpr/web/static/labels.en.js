@@ -60,6 +60,12 @@ export const labels = {
   lastPicture: (time) => `Last picture ${time}`,
   enlarge: (name) => `${name}: enlarge or shrink`,
 
+  standing: "Part of the scene",
+  standingHint: "Signs, posters and parked vehicles: this text has stood in one place for so long that it is not reported any more.",
+  standingSince: (time) => `there since ${time}`,
+  forget: "Report it again",
+  forgetHint: (text) => `Report ${text} again: at once if it is still there, and until it has stood there for as long again`,
+
   passages: "Vehicles",
   noPassages: "No vehicle has passed yet",
   noPassagesHint: "Plates appear here the moment they are read.",

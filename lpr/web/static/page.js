@@ -143,7 +143,8 @@ class Camera {
     const foot = make("div");
     head.append(this.name, this.state);
     foot.append(this.gate, this.numbers);
-    caption.append(head, foot);
+    this.limp = make("p", "limp");
+    caption.append(head, foot, this.limp);
     this.figure.append(this.shot, caption);
     watcher?.observe(this.figure);
   }
@@ -160,6 +161,9 @@ class Camera {
     const rates = state === "running" ? labels.rates(camera.analysedFps, camera.decodedFps) : "";
     say(this.numbers, [labels.passagesOf(camera.passages), rates].filter(Boolean).join(", "));
     this.shot.setAttribute("aria-label", labels.enlarge(camera.name));
+    const limp = state === "running" ? camera.limp : "";
+    say(this.limp, limp);
+    this.limp.hidden = !limp;
     this.drawMessage(state, camera);
     this.loadPicture();
   }
@@ -239,6 +243,47 @@ function drawCameras(list) {
     if (box.children[place] !== card.figure) box.insertBefore(card.figure, box.children[place] ?? null);
     card.draw(camera);
   });
+}
+
+// What belongs to the scene. The button is a form of the browser's own: it is sent, and the page is asked for anew.
+
+let standingKey = "";
+
+function makeStanding(each) {
+  const item = make("li");
+  const place = `/cameras/${encodeURIComponent(each.cameraId)}/standing`;
+  const shot = make("div", "place");
+  const image = new Image();
+  image.alt = "";
+  image.addEventListener("error", () => shot.replaceChildren(labels.noCrop));
+  image.src = `${place}.jpg?text=${encodeURIComponent(each.text)}`;
+  shot.append(image);
+  const words = make("div");
+  words.append(make("div", "plate", each.display), make("div", "where", `${each.cameraName}, ${labels.standingSince(time(each.since))}`));
+  const form = make("form");
+  form.method = "post";
+  form.action = `${place}/forget`;
+  const text = make("input");
+  text.type = "hidden";
+  text.name = "text";
+  text.value = each.text;
+  const button = make("button", "plain", labels.forget);
+  button.title = labels.forgetHint(each.display);
+  form.append(text, button);
+  words.append(form);
+  item.append(shot, words);
+  return item;
+}
+
+function drawStanding(list) {
+  const key = list.map((each) => `${each.cameraId} ${each.text}`).join("\n");
+  if (key === standingKey) return;
+  standingKey = key;
+  const box = find("standing");
+  box.hidden = list.length === 0;
+  box.querySelector("h2").replaceChildren(labels.standing, make("b", "", String(list.length)));
+  say(box.querySelector(".hint"), labels.standingHint);
+  box.querySelector("ul").replaceChildren(...list.map(makeStanding));
 }
 
 // Vehicles
@@ -334,9 +379,10 @@ function draw(status) {
   lastContact = new Date();
   document.body.classList.remove("stale");
   drawHead(status);
-  const mild = status.problems.every((problem) => problem.code === "dead_letters" || problem.code === "warning");
+  const mild = status.problems.every((problem) => ["dead_letters", "warning", "camera_limps"].includes(problem.code));
   drawProblems(status.problems, mild);
   drawCameras(status.cameras);
+  drawStanding(status.standing);
   drawPassages(status.passages);
   drawMachine(status);
 }
