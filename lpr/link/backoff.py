@@ -1,8 +1,8 @@
 """How long to wait before the next attempt to connect, as strategies for tenacity.
 
 Two lanes. A back-end that cannot be reached is asked again after a random part of a bound (full jitter: a thousand
-gates that lost one server do not come back as one). The bound is the time waited so far, from half a second to thirty:
-a server that was away for some seconds is never waited for much longer than it was away. So is one whose certificate
+gates that lost one server do not come back as one). The bound is half of the time waited so far, from half a second to
+thirty: a server that was away for some seconds is found within half as many more. So is one whose certificate
 we do not trust: that troubles nobody there, and may be renewed at any moment. A back-end that answered and said no is
 asked again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has
 connected with is tried quickly for half a minute first: a back-end that is starting refuses everybody.
@@ -66,4 +66,4 @@ class ConnectWait(wait_base):
         return min(self._backoff.refused_max_s, slow_s)
 
     def _jitter(self, waited_s: float) -> float:
-        return random.uniform(0.0, min(self._backoff.max_s, self._backoff.first_s + waited_s))
+        return random.uniform(0.0, min(self._backoff.max_s, self._backoff.first_s + waited_s / 2))

@@ -109,14 +109,14 @@ async def test_attempts_to_connect_are_spread_out_and_never_more_than_thirty_sec
 
 
 @pytest.mark.parametrize("away_s", [0.5, 3.0, 10.0])
-def test_a_server_that_is_back_is_found_before_it_was_away_twice_as_long(away_s: float) -> None:
-    """Three seconds away: the next attempt comes at most three and a half later."""
+def test_a_server_that_is_back_is_found_within_half_of_the_time_that_it_was_away(away_s: float) -> None:
+    """Three seconds away: the next attempt comes at most two later."""
     for _ in range(100):
         waits, waited_s, attempt = ConnectWait(Backoff()), 0.0, 0
         while waited_s < away_s:
             attempt += 1
             waited_s += waits(failed(attempt, LinkError("away")))
-        assert waited_s - away_s <= away_s + 0.5
+        assert waited_s - away_s <= away_s / 2 + 0.5
 
 
 def test_a_token_that_worked_is_tried_quickly_for_half_a_minute_and_then_slowly() -> None:
@@ -127,7 +127,7 @@ def test_a_token_that_worked_is_tried_quickly_for_half_a_minute_and_then_slowly(
         waits(failed(attempt, LinkError("away")))
     refused_s, quick = 0.0, 0
     while (wait_s := waits(failed(20 + quick, LinkRefusedError("no")))) < 60.0:
-        assert wait_s <= refused_s + 0.5
+        assert wait_s <= refused_s / 2 + 0.5
         refused_s, quick = refused_s + wait_s, quick + 1
     assert refused_s >= 30.0
     assert quick >= 5
