@@ -244,13 +244,18 @@ def media_files(path: Path) -> list[Path]:
         found = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES]
     except FileNotFoundError as error:
         raise ConfigError(
-            f"there is no file or folder '{path}'", hint="A relative path starts in the folder that the agent runs in."
+            f"there is no file or folder '{path}'",
+            hint="Is it spelt like this, upper and lower case too? In a configuration a path starts at that file's"
+            " folder.",
         ) from error
     except OSError as error:
         raise ConfigError(f"'{path}' cannot be read: {error.strerror}") from error
     if not found:
         kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES | CLIP_SUFFIXES))
-        raise ConfigError(f"the folder '{path}' holds no picture and no clip", hint=f"These are looked for: {kinds}.")
+        raise ConfigError(
+            f"the folder '{path}' holds no picture and no clip",
+            hint=f"Looked for in the folder itself, not in folders below: {kinds}.",
+        )
     return sorted((entry for entry in found if not entry.name.startswith(".")), key=_natural)
 
 

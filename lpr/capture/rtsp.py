@@ -126,7 +126,8 @@ def _ask(
     except TimeoutError as error:
         raise CaptureError(
             f"{address.place} accepts the connection and then says nothing",
-            hint="The camera may be starting or hanging: wait a minute, then take its power away for a moment.",
+            hint="Is this its RTSP port, mostly 554? Else the camera may be starting or hanging: wait a minute, then"
+            " take its power away for a moment.",
         ) from error
     except OSError as error:
         raise CaptureError(
@@ -167,8 +168,8 @@ def judge(status: int, words: str, address: StreamAddress) -> None:
     if status in (401, 403):
         raise CaptureRefusedError(
             f"{address.masked} refuses this user name or password ({words})",
-            hint="Check both in the camera's own page. It is tried again every few minutes only, for cameras lock an"
-            " account after a few tries.",
+            hint="Check both in the camera's own page. The agent tries again every few minutes only: cameras lock an"
+            " account after a few wrong logins.",
         )
     if status == 404:
         raise CaptureError(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lpr.cli.checks import Finding
+    from lpr.cli.findings import Finding
     from lpr.config import AgentConfig
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -34,13 +34,16 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     may run beside a working agent. The exit code is 1 where something fails, 2 where it is the configuration.
     """
     from lpr import logging
+    from lpr.capture.decoder_log import DecoderMessages
 
     logging.quiet()
     findings, in_force = _configuration(config)
     printer = _Json() if as_json else _Lines()
     printer.show(findings)
     if in_force is not None:
-        asyncio.run(_try(in_force, printer))
+        # What a decoder says of a camera would stand between the lines, and says less than they do.
+        with DecoderMessages():
+            asyncio.run(_try(in_force, printer))
     printer.end()
     if in_force is None:
         raise typer.Exit(2)
@@ -50,7 +53,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def _configuration(path: Path | None) -> tuple[list[Finding], AgentConfig | None]:
     """What there is to say about the configuration, and the one in force; None where it is wrong."""
-    from lpr.cli.checks import failed, ok, warn
+    from lpr.cli.findings import failed, ok, warn
     from lpr.config import effective_config, load
 
     try:

@@ -17,19 +17,17 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from lpr import wire
-from lpr.agent.pipeline import capture_settings
 from lpr.agent.service import detail_of, link_settings
 from lpr.agent.timekeeping import EARLIEST_BELIEVABLE, kernel_synchronised
-from lpr.capture.reader import CameraChange, CameraReader
+from lpr.cli.camera_checks import check_camera
+from lpr.cli.findings import Finding, fail, failed, ok, warn
 from lpr.config import AgentConfig, CameraConfig, format_size
 from lpr.domain.clock import SystemClock
 from lpr.domain.errors import LinkError, LprError
@@ -44,57 +42,15 @@ from lpr.vision.vision import Vision, VisionOptions
 
 CHECK_WITHIN_S = 25.0
 """No single check takes longer, whatever hangs."""
-CAMERA_WITHIN_S = 12.0
-RATE_MEASURED_S = 2.0
 HELLO_WITHIN_S = 2.0
 SLOW_SYNC_MS = 50.0
 SYNC_BYTES = 100_000
 """About one event with its pictures."""
 SKEW_S = 5.0
 CERTIFICATE_WARNING_DAYS = 14
-FLAT_PICTURE_SPREAD = 4.0
-"""Grey levels; a covered lens or a camera that shows nothing stays below, a real night picture does not."""
-
-
-class Verdict(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: what was looked at, how it stands, and what to do where it does not."""
-
-    topic: str
-    verdict: Verdict
-    message: str
-    hint: str | None = None
 
 
 Check: TypeAlias = tuple[str, Callable[[], Awaitable[Sequence[Finding]]]]
-
-
-def ok(topic: str, message: str) -> Finding:
-    """All is well."""
-    return Finding(topic, Verdict.OK, message)
-
-
-def warn(topic: str, message: str, hint: str | None = None) -> Finding:
-    """It works, and somebody should look at it."""
-    return Finding(topic, Verdict.WARN, message, hint)
-
-
-def fail(topic: str, message: str, hint: str | None = None) -> Finding:
-    """It does not work."""
-    return Finding(topic, Verdict.FAIL, message, hint)
-
-
-def failed(topic: str, error: LprError) -> Finding:
-    """What an error says, as a finding."""
-    return fail(topic, error.message, error.hint)
 
 
 def checks_of(config: AgentConfig) -> list[Check]:
@@ -368,58 +324,6 @@ async def _hello(transport: SocketIoTransport, hello: Mapping[str, Any]) -> wire
     await transport.emit("agent_hello", hello, answer)
     await asyncio.wait([answered], timeout=HELLO_WITHIN_S)
     return wire.parse_hello_answer(answered.result()) if answered.done() else None
-
-
-# Cameras
-
-
-async def check_camera(camera: CameraConfig) -> Sequence[Finding]:
-    """Open the camera or file as the agent does; the first picture, its size, and how many come a second."""
-    topic = f"camera {camera.id}"
-    if not camera.enabled:
-        return [ok(topic, "not enabled: waits for a command")]
-    lost: asyncio.Future[LprError] = asyncio.get_running_loop().create_future()
-
-    def changed(change: CameraChange) -> None:
-        if change.error is not None and not lost.done():
-            lost.set_result(change.error)
-
-    started = time.perf_counter()
-    async with CameraReader(replace(capture_settings(camera), fps=60), on_change=changed) as reader:
-        first = asyncio.ensure_future(reader.next())
-        either: list[asyncio.Future[Any]] = [first, lost]
-        await asyncio.wait(either, timeout=CAMERA_WITHIN_S, return_when=asyncio.FIRST_COMPLETED)
-        if frame := first.result() if first.done() else None:
-            took_s = time.perf_counter() - started
-            return _picture(topic, camera, frame, took_s, await _rate(reader) if reader.info.live else None)
-        first.cancel()
-    # A broken file tells why at its end.
-    if lost.done():
-        return [failed(topic, lost.result())]
-    words = f"{camera.source} gave no picture within {CAMERA_WITHIN_S:g} s"
-    return [fail(topic, words, "is the camera on, and does it send the stream that the path names?")]
-
-
-async def _rate(reader: CameraReader) -> float:
-    """Pictures a second that really come."""
-    before, started = reader.statistics().captured, time.perf_counter()
-    await asyncio.sleep(RATE_MEASURED_S)
-    return (reader.statistics().captured - before) / (time.perf_counter() - started)
-
-
-def _picture(topic: str, camera: CameraConfig, frame: Frame, took_s: float, rate: float | None) -> Sequence[Finding]:
-    words = f"{frame.width} x {frame.height}, first picture after {took_s:.1f} s"
-    if rate is not None:
-        words += f", {rate:.1f} a second"
-    findings = [ok(topic, words)]
-    if rate is not None and rate < camera.fps * 0.9:
-        hint = "raise the frame rate in the camera's own settings, or lower fps"
-        findings.append(warn(topic, f"fewer pictures come than fps ({camera.fps:g}) wants", hint))
-    if float(frame.image.std()) < FLAT_PICTURE_SPREAD:
-        findings.append(
-            warn(topic, "the picture is all of one colour", "a covered lens, or a camera that shows nothing")
-        )
-    return findings
 
 
 # Networks and devices

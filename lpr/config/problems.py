@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -77,7 +78,7 @@ def _words(details: ErrorDetails, path: KeyPath) -> str:
     if kind == "string_type" and isinstance(details.get("input"), int | float):
         return f"must be text: put it in quotes{given}"
     if kind in _KINDS:
-        return f"must be {_KINDS[kind]}{given}"
+        return f"must be {_KINDS[kind]}{given}{_with_point(details.get('input'))}"
     return f"is not right: {details['msg'].lower()}"
 
 
@@ -106,6 +107,12 @@ _KINDS = {
 }
 
 
+def _with_point(value: Any) -> str:
+    """`; write 7.5` for the 7,5 of countries that write a comma there."""
+    comma = isinstance(value, str) and re.fullmatch(r"[-+]?\d+,\d+", value.strip())
+    return f"; write {str(value).strip().replace(',', '.')}" if comma else ""
+
+
 def _choice(expected: str, value: Any, given: str) -> str:
     known = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
     near = nearest(value, known) if isinstance(value, str) else None
@@ -114,7 +121,8 @@ def _choice(expected: str, value: Any, given: str) -> str:
 
 def _text_form(path: KeyPath, context: dict[str, Any], given: str) -> str:
     if path and path[-1] == "id":
-        return f"must be 1 to 64 of the characters A-Z a-z 0-9 . _ - beginning with a letter or digit{given}"
+        else_name = "; `name` takes any letters" if path[0] == "cameras" else ""
+        return f"must be 1 to 64 of the characters A-Z a-z 0-9 . _ - beginning with a letter or digit{given}{else_name}"
     if path and path[-1] in ("namespace", "path"):
         return f"must begin with a slash, such as {'/ai' if path[-1] == 'namespace' else '/socket.io'}{given}"
     if path and path[-1] == "device":

@@ -23,6 +23,7 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _PLACE = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/?#@\[\]\s]+)(?::(?P<port>\d*))?(?P<path>[/?].*)?", re.DOTALL)
 _LOGIN = re.compile(r"(?P<user>[^:@/]*)(?::(?P<password>.*))?", re.DOTALL)
 _USB = re.compile(r"usb:(?:(?P<number>\d{1,3})|(?P<device>/dev/\S+))")
+_BARE_ADDRESS = re.compile(r"(?:[^/\s]*@)?(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?(?:/.*)?", re.DOTALL)
 _CERTAIN_HOST = re.compile(r"localhost|\[.*\]|.*\..*")
 
 
@@ -108,6 +109,8 @@ def parse_source(text: str) -> Source:
         return Source(SourceKind.NETWORK, stream.masked, stream=stream)
     if re.match(r"(rtsps?|rtmp|https?):", text, re.IGNORECASE):
         raise ValueError("is an address without its two slashes: write rtsp://…")
+    if _BARE_ADDRESS.fullmatch(text):
+        raise ValueError(f"is an address without rtsp:// before it: write it as {EXAMPLE}")
     if text.startswith("usb:"):
         device = usb_device(text)
         return Source(SourceKind.USB, f"USB camera {device}", device=device)

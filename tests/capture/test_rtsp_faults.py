@@ -20,7 +20,7 @@ from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame
 from tests.capture.helpers import QUICK, Diary, LeapingClock, drain, until
 from tests.rtsp.proxy import FaultyLine
-from tests.rtsp.server import RtspServer, StartServer
+from tests.rtsp.server import RtspServer, StartServer, has_element
 from tests.rtsp.stamp import stamp_s
 
 pytestmark = pytest.mark.rtsp
@@ -54,6 +54,18 @@ async def test_pictures_come_fresh_over_either_transport_with_and_without_a_pass
     assert diary.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED]
     if login:
         assert login[1] not in " ".join(change.reason for change in diary.changes)
+
+
+@pytest.mark.parametrize(("codec", "encoder"), [("h265", "x265enc"), ("jpeg", "jpegenc")])
+async def test_a_camera_that_has_no_h264_is_read_as_well(rtsp: StartServer, codec: str, encoder: str) -> None:
+    if not has_element(encoder):
+        pytest.skip(f"GStreamer lacks {encoder}")
+    async with CameraReader(settings(rtsp(codec=codec).url())) as reader, asyncio.timeout(30):
+        frame = await reader.next()
+        assert frame is not None
+        assert frame.image.shape == (240, 320, 3)
+        assert 0 <= frame.captured_at.monotonic_s - stamp_s(frame.image) < 2
+        assert reader.statistics().tries == 1
 
 
 @dataclass

@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,15 @@ import pytest
 
 from lpr.backend.server import Backend, BackendSettings
 from lpr.cli import checks
-from lpr.cli.checks import Check, Finding, Verdict, fail, ok, warn
+from lpr.cli.camera_checks import check_camera
+from lpr.cli.checks import Check
+from lpr.cli.findings import Finding, Verdict, fail, ok, warn
 from lpr.config import AgentConfig, config_from
 from lpr.domain.errors import VisionError
 from lpr.outbox.files import DirectoryLock
 from tests.cli.conftest import Answer
+from tests.rtsp.proxy import FaultyLine
+from tests.rtsp.server import StartServer
 
 Run = Callable[..., Answer]
 
@@ -237,24 +242,62 @@ class TestCamera:
 
     async def test_a_clip_shows_its_first_picture(self, tmp_path: Path) -> None:
         source = str(self.clip(tmp_path / "a.avi", spread=100))
-        (finding,) = await checks.check_camera(config(tmp_path, source=source).cameras[0])
+        (finding,) = await check_camera(config(tmp_path, source=source).cameras[0])
         assert finding.verdict is Verdict.OK
         assert "320 x 240" in finding.message
 
     async def test_a_covered_lens_is_warned_of(self, tmp_path: Path) -> None:
         source = str(self.clip(tmp_path / "a.avi", spread=1))
-        findings = await checks.check_camera(config(tmp_path, source=source).cameras[0])
+        findings = await check_camera(config(tmp_path, source=source).cameras[0])
         assert verdicts(findings) == [Verdict.OK, Verdict.WARN]
 
     async def test_a_missing_file_and_a_camera_that_is_off_fail(self, tmp_path: Path) -> None:
         for source in (str(tmp_path / "gone.mp4"), f"rtsp://user:s3cret@127.0.0.1:{free_port()}/x"):
-            (finding,) = await checks.check_camera(config(tmp_path, source=source).cameras[0])
+            (finding,) = await check_camera(config(tmp_path, source=source).cameras[0])
             assert finding.verdict is Verdict.FAIL
             assert "s3cret" not in str(finding)
 
+    async def two_streams(self, tmp_path: Path, rtsp: StartServer, source: str, smaller: str) -> Sequence[Finding]:
+        """What is said of a camera whose streams have these sizes."""
+        server = rtsp(paths=(f"main:{source}", f"sub:{smaller}"), fps=10)
+        streams = {"source": server.url("main"), "analyse_source": server.url("sub")}
+        camera = {"id": "CAM_001", **streams, "gate": {"id": "G"}}
+        return await check_camera(config(tmp_path, cameras=[camera]).cameras[0])
+
+    @pytest.mark.rtsp
+    async def test_both_streams_of_a_camera_are_tried(self, tmp_path: Path, rtsp: StartServer) -> None:
+        small, large = await self.two_streams(tmp_path, rtsp, "640x480", "320x240")
+        assert (small.verdict, small.message[:25]) == (Verdict.OK, "analyse_source: 320 x 240")
+        assert (large.verdict, large.message[:17]) == (Verdict.OK, "source: 640 x 480")
+
+    @pytest.mark.rtsp
+    async def test_streams_that_are_swapped_or_of_different_shapes_are_warned_of(
+        self, tmp_path: Path, rtsp: StartServer
+    ) -> None:
+        *_, swapped, shapes = await self.two_streams(tmp_path, rtsp, "320x240", "640x360")
+        assert (swapped.verdict, shapes.verdict) == (Verdict.WARN, Verdict.WARN)
+        assert "is no larger than analyse_source" in swapped.message
+        assert "of different shapes" in shapes.message
+
+    @pytest.mark.rtsp
+    async def test_a_login_that_one_stream_refuses_is_not_tried_on_the_other(
+        self, tmp_path: Path, rtsp: StartServer
+    ) -> None:
+        server = rtsp(paths=("main", "sub"), login=("an", "right"))
+        with FaultyLine(server.port, keep_words=True) as line:
+            wrong = {"port": line.port, "login": ("an", "wr0ng")}
+            camera = {"source": server.url("main", **wrong), "analyse_source": server.url("sub", **wrong)}
+            cameras = [{"id": "CAM_001", **camera, "gate": {"id": "G"}}]
+            refused, not_tried = await check_camera(config(tmp_path, cameras=cameras).cameras[0])
+        assert (refused.verdict, not_tried.verdict) == (Verdict.FAIL, Verdict.WARN)
+        assert "analyse_source: " in refused.message
+        assert "source was not tried" in not_tried.message
+        assert line.words.count(b"Authorization:") <= 2
+        assert "wr0ng" not in str((refused, not_tried))
+
     async def test_a_camera_that_is_switched_off_is_left_alone(self, tmp_path: Path) -> None:
         camera = config(tmp_path).cameras[0].model_copy(update={"enabled": False})
-        assert verdicts(await checks.check_camera(camera)) == [Verdict.OK]
+        assert verdicts(await check_camera(camera)) == [Verdict.OK]
 
 
 class TestClock:
@@ -359,3 +402,28 @@ def test_json_is_one_document_with_every_finding(run: Run, config_file: Path, mo
 
 def test_a_finding_is_a_value() -> None:
     assert replace(ok("a", "b"), topic="c") == ok("c", "b")
+
+
+@pytest.mark.rtsp
+def test_what_the_decoder_says_does_not_stand_between_the_lines(tmp_path: Path, rtsp: StartServer) -> None:
+    server = rtsp(login=("an", "right"))
+    path = tmp_path / "agent.yaml"
+    path.write_text(
+        f"agent: {{id: gate, data_dir: {tmp_path / 'data'}}}\n"
+        "backend: {url: 'http://127.0.0.1:9'}\n"
+        "web: {enabled: false}\n"
+        f"cameras: [{{id: CAM_001, source: '{server.url(login=('an', 'wr0ng'))}', gate: {{id: G}}}}]\n",
+        "utf-8",
+    )
+    path.chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, "-m", "lpr.cli", "check", "-c", str(path)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "refuses this user name or password (401 Unauthorized)" in done.stdout
+    assert done.stderr == ""

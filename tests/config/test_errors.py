@@ -59,6 +59,20 @@ outbox: {max_bytes: 2 GiX}
         assert words in said
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("fps: 7,5", "cameras[1].fps must be a number, not '7,5'; write 7.5"),
+        ("id: Cổng-2", "cameras[1].id must be 1 to 64 of the characters"),
+    ],
+)
+def test_what_people_of_the_country_write_is_answered_with_what_to_write(write: Write, line: str, words: str) -> None:
+    good = GOOD.replace("id: CAM-2", line) if line.startswith("id") else f"{GOOD}    {line}\n"
+    said = complaint(write(good))
+    assert words in said
+    assert line.startswith("fps") or "`name` takes any letters" in said
+
+
 def test_a_single_mistake_is_one_line(write: Write) -> None:
     said = complaint(write(GOOD.replace("GATE_001,", "GATE/001,")))
     assert "\n" not in said

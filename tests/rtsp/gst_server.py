@@ -70,17 +70,25 @@ class Pictures:
         return stamp + self.film.read(size)[len(stamp) :]
 
 
+ENCODERS = {
+    "h264": "x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max={keyframe_every} "
+    "! rtph264pay name=pay0 pt=96 config-interval=-1",
+    "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max={keyframe_every} "
+    "! rtph265pay name=pay0 pt=96 config-interval=-1",
+    "jpeg": "jpegenc ! rtpjpegpay name=pay0 pt=26",
+}
+
+
 class Camera(GstRtspServer.RTSPMediaFactory):
     """One mount point: drawn pictures, encoded without delay."""
 
-    def __init__(self, pictures: Pictures, fps: int, keyframe_every: int) -> None:
+    def __init__(self, pictures: Pictures, fps: int, keyframe_every: int, codec: str) -> None:
         super().__init__()
         self.pictures, self.fps = pictures, fps
         self.set_shared(True)
         self.set_launch(
             "( appsrc name=pictures is-live=true do-timestamp=true format=time max-buffers=2 leaky-type=downstream "
-            f"! x264enc tune=zerolatency speed-preset=ultrafast threads=1 key-int-max={keyframe_every} "
-            "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+            f"! {ENCODERS[codec].format(keyframe_every=keyframe_every)} )"
         )
         self.connect("media-configure", self.on_configure)
 
@@ -144,6 +152,7 @@ def main() -> None:
     arguments.add_argument("--size", default="320x240")
     arguments.add_argument("--fps", type=int, default=25)
     arguments.add_argument("--keyframe-every", type=int, default=25)
+    arguments.add_argument("--codec", choices=ENCODERS, default="h264")
     arguments.add_argument("--user")
     arguments.add_argument("--password")
     arguments.add_argument("--digest", action="store_true")
@@ -158,7 +167,7 @@ def main() -> None:
     for entry in options.paths.split(","):
         path, size, film = (*entry.split(":", 2), "", "")[:3]
         width, height = map(int, (size or options.size).split("x"))
-        camera = Camera(Pictures(width, height, options.fps, film), options.fps, options.keyframe_every)
+        camera = Camera(Pictures(width, height, options.fps, film), options.fps, options.keyframe_every, options.codec)
         if permissions:
             camera.set_permissions(permissions)
         server.get_mount_points().add_factory(f"/{path}", camera)

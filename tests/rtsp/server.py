@@ -39,6 +39,15 @@ def why_not() -> str:
     return f"{look.stderr.strip().splitlines()[-1]}; Debian's packages for it: {PACKAGES}"
 
 
+def has_element(name: str) -> bool:
+    """Whether GStreamer has one that is not needed by all tests."""
+    program = (
+        "import gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst; Gst.init(None); "
+        f"raise SystemExit(Gst.ElementFactory.find({name!r}) is None)"
+    )
+    return subprocess.run([SYSTEM_PYTHON, "-c", program], capture_output=True, check=False).returncode == 0
+
+
 class StartServer(Protocol):
     """What the fixture `rtsp` is: starts a server that is gone when the test is over; takes `RtspServer`'s options."""
 
@@ -60,11 +69,12 @@ class RtspServer:
         keyframe_every: int = 25,
         login: tuple[str, str] | None = None,
         digest: bool = False,
+        codec: str = "h264",
     ) -> None:
         self.port = port
         self.login = login
         self._arguments = ["--paths", ",".join(paths), "--size", f"{size[0]}x{size[1]}", "--fps", str(fps)]
-        self._arguments += ["--keyframe-every", str(keyframe_every)]
+        self._arguments += ["--keyframe-every", str(keyframe_every), "--codec", codec]
         if login:
             self._arguments += ["--user", login[0], "--password", login[1]]
         if digest:
