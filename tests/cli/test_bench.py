@@ -27,7 +27,9 @@ def _no_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def back_ends() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """Those of the command that still run; the run of the tests may have a server of its own."""
+    children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in children if "lpr.cli" in child.cmdline()]
 
 
 @pytest.mark.usefixtures("_no_warm_up")

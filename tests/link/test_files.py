@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from lpr.domain.errors import LinkError
 from lpr.link.files import EpochFile, SeenCommands
@@ -20,12 +21,11 @@ def test_a_damaged_epoch_file_goes_on_above_every_number_given_before(tmp_path: 
     assert EpochFile(path).next() == EpochFile(path).next() - 1
 
 
-def test_a_disk_that_takes_nothing_does_not_keep_the_agent_from_connecting(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_disk_that_takes_nothing_does_not_keep_the_agent_from_connecting(tmp_path: Path) -> None:
     epochs = EpochFile(tmp_path / "absent" / "epoch.json")
-    assert [epochs.next() for _ in range(3)] == [1, 2, 3]
-    assert "epoch.json cannot be read or written" in capsys.readouterr().out
+    with capture_logs() as logs:
+        assert [epochs.next() for _ in range(3)] == [1, 2, 3]
+    assert any("epoch.json cannot be read or written" in entry["error"] for entry in logs)
 
 
 def test_a_command_that_cannot_be_remembered_is_named_by_its_file(tmp_path: Path) -> None:

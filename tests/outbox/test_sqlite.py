@@ -814,7 +814,12 @@ async def test_what_has_just_been_recorded_is_sent_without_asking_the_disk(
     (ticket,) = await recorded(outbox, 1)
     later = await outbox.record(detection("29A1"), link_up=False)
     asked: list[str] = []
-    monkeypatch.setattr(outbox, "_load", asked.append)
+
+    def note(event_id: str) -> tuple[None, tuple[()]]:
+        asked.append(event_id)
+        return None, ()
+
+    monkeypatch.setattr(outbox, "_load", note)
     entry = await outbox.load(ticket.event_id)
     assert asked == []
     assert entry is not None
@@ -825,7 +830,7 @@ async def test_what_has_just_been_recorded_is_sent_without_asking_the_disk(
         entry = await outbox.load(ticket.event_id)
         assert entry is not None
         assert entry.ticket.attempts == expected
-    monkeypatch.setattr(outbox, "_load", asked.append)
+    monkeypatch.setattr(outbox, "_load", note)
     await outbox.load(later.event_id)
     assert asked == [later.event_id], "what waits for the link waits on disk alone"
     await outbox.close()

@@ -85,7 +85,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
     def __init__(self, pictures: Pictures, fps: int, keyframe_every: int, codec: str) -> None:
         super().__init__()
         self.pictures, self.fps = pictures, fps
-        # A stream of its own for each client: a shared one that its last client has just left answers the next with 503.
+        # A stream of its own for each client: a shared one that has just been left answers the next one with 503.
         self.set_shared(False)
         self.set_launch(
             "( appsrc name=pictures is-live=true do-timestamp=true format=time max-buffers=2 leaky-type=downstream "
