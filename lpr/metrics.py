@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -166,6 +166,18 @@ class Metrics:
         self._frame_age = histogram(
             "frame_age_seconds", "Age of a frame when its analysis had ended.", _AGE_BUCKETS_S, "camera"
         )
+        self._newest_frame = gauge(
+            "newest_frame_age_seconds", "Age of a running camera's newest picture; it rises while none comes.", "camera"
+        )
+        self._decoder_lag = gauge(
+            "decoder_lag_seconds", "How far decoding is behind the camera, by the camera's own time stamps.", "camera"
+        )
+        self._evidence = counter(
+            "pictures_sent",
+            "Vehicles of a camera with two streams, by the stream of their pictures.",
+            "camera",
+            "stream",
+        )
         self._camera_state = gauge("camera_state", "1 for the state that the camera is in.", "camera", "state")
         self._camera_losses = counter("camera_losses", "Times the camera was lost.", "camera")
         self._reads = counter("plate_reads", "Plates read in single frames.", "camera")
@@ -207,6 +219,21 @@ class Metrics:
         self._analysed.labels(camera_id).inc()
         self._frame_age.labels(camera_id).observe(max(0.0, age_s))
         self._age_reservoir(camera_id).add(age_s * 1000.0)
+
+    def camera_freshness(self, camera_id: str, *, age_s: float, lag_s: float) -> None:
+        """The camera's newest picture is so old, and its decoder so far behind; to be told twice a second or so."""
+        self._newest_frame.labels(camera_id).set(max(0.0, age_s))
+        self._decoder_lag.labels(camera_id).set(max(0.0, lag_s))
+
+    def camera_stopped(self, camera_id: str) -> None:
+        """The camera is not watched any more: its gauges would stand still, and look well."""
+        for each in (self._newest_frame, self._decoder_lag):
+            with suppress(KeyError):  # one that never showed a picture has none
+                each.remove(camera_id)
+
+    def pictures_sent(self, camera_id: str, stream: str) -> None:
+        """A vehicle's pictures come from this stream, by its key in the configuration."""
+        self._evidence.labels(camera_id, stream).inc()
 
     def frames_dropped(self, camera_id: str, count: int = 1) -> None:
         """Frames were replaced by newer ones before anyone looked at them."""

@@ -45,6 +45,21 @@ def test_two_registries_know_nothing_of_each_other() -> None:
     assert second.total("events_recorded") == 0
 
 
+def test_the_age_of_the_newest_picture_is_a_gauge_that_goes_with_its_camera() -> None:
+    metrics = Metrics()
+    metrics.camera_stopped("CAM_001")
+    metrics.camera_freshness("CAM_001", age_s=0.04, lag_s=0.01)
+    metrics.camera_freshness("CAM_002", age_s=7.5, lag_s=-0.001)
+    rendered = generate_latest(metrics.registry).decode()
+    assert 'lpr_newest_frame_age_seconds{camera="CAM_001"} 0.04' in rendered
+    assert 'lpr_newest_frame_age_seconds{camera="CAM_002"} 7.5' in rendered
+    assert 'lpr_decoder_lag_seconds{camera="CAM_002"} 0.0' in rendered
+    metrics.camera_stopped("CAM_002")
+    rendered = generate_latest(metrics.registry).decode()
+    assert 'seconds{camera="CAM_002"}' not in rendered
+    assert 'lpr_newest_frame_age_seconds{camera="CAM_001"}' in rendered
+
+
 def test_only_the_present_camera_state_is_one_and_losses_are_counted_once() -> None:
     metrics = Metrics()
     for state in (CameraState.CONNECTING, CameraState.RUNNING, CameraState.LOST, CameraState.LOST):

@@ -181,6 +181,7 @@ class CameraPipeline:
             await self._analyse()
             await capturing
             sweeper.cancel()
+            self._metrics.camera_stopped(self.camera.id)
             await self._publish_finished()
             if self.larger is not None:
                 await self.larger.stop()
@@ -237,8 +238,12 @@ class CameraPipeline:
             return
         while True:
             await self._clock.sleep(SWEEP_EVERY_S)
-            now = self._clock.now()
-            if due := self._losses.due(now, self.capture.statistics().last_picture):
+            now, numbers = self._clock.now(), self.capture.statistics()
+            last = numbers.last_picture
+            if last is not None:
+                age_s, lag_s = now.seconds_since(last), numbers.lag_ms / 1000
+                self._metrics.camera_freshness(self.camera.id, age_s=age_s, lag_s=lag_s)
+            if due := self._losses.due(now, last):
                 self._note(due)
             await self._publish(self.tracker.close_stale(now), settled_by=now)
 
@@ -254,6 +259,8 @@ class CameraPipeline:
             shown = passage
             if self.larger is not None:
                 shown = await self.larger.with_larger_pictures(passage, self.camera.roi or ())
+                kept = shown.best_frame.image is passage.best_frame.image
+                self._metrics.pictures_sent(self.camera.id, "analyse_source" if kept else "source")
             await self._publisher.publish(shown, self.camera, settled_by=settled_by)
         # Nothing is held back without a trace in the log.
         for note in self.tracker.take_notes():

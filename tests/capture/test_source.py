@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from lpr.capture.base import ConnectionHistory
 from lpr.capture.network import PATIENT_OPTIONS, QUICK_OPTIONS, NetworkSource
 from lpr.capture.source import describe_source, open_source
-from lpr.capture.usb import UsbSource
 from lpr.domain.address import SourceKind
 from lpr.domain.choices import Decoder
-from lpr.domain.errors import CaptureError, ConfigError
+from lpr.domain.errors import ConfigError
 from tests.capture.helpers import camera
 
 
@@ -51,22 +49,6 @@ def test_every_second_try_in_vain_is_a_patient_one() -> None:
         options.append(source._options())
     quick, patient = (f"rtsp_transport;tcp|{options_}" for options_ in (QUICK_OPTIONS, PATIENT_OPTIONS))
     assert options == [quick, patient, quick]
-
-
-def test_a_usb_camera_that_is_not_there_is_named() -> None:
-    source = open_source(camera("usb:/dev/v4l/by-id/usb-No_Such_Camera-index0"))
-    assert isinstance(source, UsbSource)
-    with pytest.raises(CaptureError, match="No_Such_Camera") as raised:
-        source.open()
-    assert raised.value.hint
-    source.close()
-
-
-def test_a_device_that_is_no_camera_is_refused() -> None:
-    source = UsbSource(Path("/dev/null"))
-    with pytest.raises(CaptureError, match="cannot be opened as a camera"):
-        source.open()
-    source.close()
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
