@@ -25,10 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.render.scene import Material, Scene, load_material, plate_pool, render_scene
+from scripts.render.scene import Material, Scene, folders_of, load_material, plate_pool, render_scene
 from scripts.training.compute import Compute, choose
 from scripts.training.files import append_line, forget_after, load_checkpoint, save_checkpoint
-from scripts.training.provenance import commit
+from scripts.training.provenance import commit, data_facts
 from scripts.training.watch import Lines, Watch
 
 STRIDE = 8  # pixels of the input a cell of the output stands for
@@ -288,9 +288,9 @@ def batches(
 @torch.no_grad()
 def validate(network: nn.Module, scenes: list[Batch], device: str = "cpu") -> dict[str, float]:
     """Found (the surest cell at a plate overlaps it by half), false (a sure cell far from any), corner error (in parts
-    of the plate's size); pointed: of the pictures with plates, those whose surest cell lies at one."""
+    of the plate's size)."""
     network.eval()
-    found = plates = false = pictures = pointed = with_plates = 0
+    found = plates = false = pictures = 0
     corner_errors: list[float] = []
     for batch in scenes:
         raw = network(batch.images.to(device).permute(0, 3, 1, 2).float() / 255).float().cpu()
@@ -322,15 +322,11 @@ def validate(network: nn.Module, scenes: list[Batch], device: str = "cpu") -> di
                     size = (wanted[0, 2:] - wanted[0, :2]).repeat(4)
                     corner_errors.append(float(((corners[i, :, r, c] - quad.flatten()) / size).abs().mean()))
             false += int((sure[i] * far).max() >= 0.4)
-            if bool((batch.owner[i] >= 0).any()):
-                with_plates += 1
-                pointed += int(batch.owner[i].flatten()[sure[i].argmax()] >= 0)
     network.train()
     return {
         "found": found / max(1, plates),
         "false_per_picture": false / max(1, pictures),
         "corner_error": float(np.mean(corner_errors)) if corner_errors else 1.0,
-        "pointed": pointed / max(1, with_plates),
     }
 
 
@@ -345,21 +341,19 @@ def rate_at(part: float, settings: Settings) -> float:
 
 
 def rank(figures: dict[str, float]) -> float:
-    """How good a validation is: plates found, less what is seen where there are none and how far corners lie off.
-
-    While nothing is found yet, what counts is where it looks.
-    """
-    if not figures["found"]:
-        return figures.get("pointed", 0.0) - 2
+    """How good a validation is: plates found, less what is seen where there are none and how far corners lie off."""
     return figures["found"] - 0.1 * figures["false_per_picture"] - figures["corner_error"]
 
 
 class Run:
     """A training in its folder: network, running mean and optimiser, and what is saved of them."""
 
-    def __init__(self, folder: Path, settings: Settings, compute: Compute, watch: Watch) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, compute: Compute, watch: Watch, data: Path | None = None
+    ) -> None:
         torch.manual_seed(settings.seed)
         folder.mkdir(parents=True, exist_ok=True)
+        self.data = [data_facts(each) for each in folders_of(data)]
         self.folder, self.settings, self.compute, self.watch = folder, settings, compute, watch
         self.network = Detector().to(compute.device, memory_format=torch.channels_last)
         self.steady = torch.optim.swa_utils.AveragedModel(self.network, use_buffers=True)
@@ -420,6 +414,7 @@ class Run:
             "spent_s": self.spent_s,
             "step": self.step,
             "commits": self.commits,
+            "data": self.data,
         }
 
 
@@ -432,7 +427,7 @@ def train(
     figures of its `validation`.
     """
     torch.set_num_threads(compute.threads)
-    run = Run(out, settings, compute, watch or Lines())
+    run = Run(out, settings, compute, watch or Lines(), data)
     if run.part < 1 or run.best is None:
         _learn(run, data)
     assert run.best is not None

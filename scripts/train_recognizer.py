@@ -19,7 +19,9 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -36,7 +38,7 @@ from scripts.render.crops import UNKNOWN
 from scripts.render.samples import Batch, Pool, Sources, load_backgrounds, render_batch
 from scripts.training.compute import Compute, choose
 from scripts.training.files import append_line, forget_after, load_checkpoint, save_checkpoint
-from scripts.training.provenance import commit
+from scripts.training.provenance import commit, data_facts
 from scripts.training.watch import Lines, Watch
 
 VALIDATION_SEED: Final = 990_017
@@ -88,8 +90,8 @@ class Learner:
         )
         self.step = 0
 
-    def learn(self, samples: Batch, rate: float, progress: float) -> dict[str, Tensor]:
-        """One step; the losses, and `right`, the share of samples read exactly right. `progress` is 0..1."""
+    def learn(self, samples: Batch, rate: float, weigh: Callable[[dict[str, Tensor]], Tensor]) -> dict[str, Tensor]:
+        """One step down the losses as `weigh` sums them; the losses, and `right`, the share read exactly right."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         batch = tensors(samples, self.compute.device)
@@ -97,7 +99,7 @@ class Learner:
             outputs = self.net(batch["images"])
         parts, right = losses(Outputs(*(output.float() for output in outputs)), batch)
         self.optimiser.zero_grad(set_to_none=True)
-        total_loss(parts, progress).backward()
+        weigh(parts).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -256,6 +258,7 @@ class Run:
         self.spent_s, self.samples = 0.0, 0
         self.commits: list[str] = []
         self.best = load_checkpoint(folder / "best.pt")
+        self.data = [data_facts(each) for each in sources.folders]
 
     @property
     def progress(self) -> float:
@@ -281,7 +284,7 @@ class Run:
             self.commits.append(now)
 
     def _facts(self) -> dict[str, Any]:
-        return {"samples": self.samples, "spent_s": self.spent_s, "commits": self.commits}
+        return {"samples": self.samples, "spent_s": self.spent_s, "commits": self.commits, "data": self.data}
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -342,7 +345,8 @@ def _learn(run: Run, validation: Batch) -> None:
         counted = 0
         try:
             while (progress := run.progress) < 1:
-                parts = learner.learn(pool.draw(settings.batch), rate_at(settings, learner.step, progress), progress)
+                rate, weigh = rate_at(settings, learner.step, progress), partial(total_loss, progress=progress)
+                parts = learner.learn(pool.draw(settings.batch), rate, weigh)
                 run.samples += settings.batch
                 sums = {name: value + sums.get(name, 0.0) for name, value in parts.items()}
                 counted += 1

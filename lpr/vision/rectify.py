@@ -14,6 +14,8 @@ from lpr.vision.opencv import load_cv2
 MAX_CROP_WIDTH_PX = 400
 """Of the picture for people: sharper plates than that are shrunk, smaller ones stay as they are."""
 MIN_CROP_SIDE_PX = 8
+DISPLAY_MARGIN = 0.05
+"""What such a picture shows around the plate, in parts of its sides."""
 COARSE = 2.5
 """From this many frame pixels a crop pixel on, the frame is averaged first; below, training does not either."""
 
@@ -51,7 +53,7 @@ def rectify(image: Image, quad: Quad, size: tuple[int, int], margin: float) -> I
     return np.asarray(crop, np.uint8)
 
 
-def display_crop(image: Image, quad: Quad, margin: float = 0.05) -> Image:
+def display_crop(image: Image, quad: Quad, margin: float = DISPLAY_MARGIN) -> Image:
     """The straightened plate at the ratio and size in which it is seen, for people (uint8 H x W x 3)."""
     width, height = sides_px(quad)
     shrink = min(1.0, MAX_CROP_WIDTH_PX / max(width, height, 1.0))

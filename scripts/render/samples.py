@@ -92,6 +92,21 @@ class Sources:
     real: Path | None = None
     real_share: float = REAL_SHARE
 
+    @classmethod
+    def of(cls, data: Path | None) -> Self:
+        """What there is under `data`/train."""
+        if data is None:
+            return cls()
+        backgrounds, real = data / "train" / "background" / "images", data / "train" / "vietnam"
+        return cls(backgrounds if backgrounds.is_dir() else None, real if real.is_dir() else None)
+
+    @property
+    def folders(self) -> list[Path]:
+        """Those that hold a labels.csv."""
+        folders = [self.backgrounds.parent] if self.backgrounds is not None else []
+        folders += [self.real] if self.real is not None else []
+        return [folder for folder in folders if (folder / "labels.csv").exists()]
+
 
 def render_batch(
     random: Random,

@@ -770,14 +770,19 @@ def scatter_distractor(rng: Random, image: Image, boxes: Floats, quads: Sequence
 # --- a look at it --------------------------------------------------------------------------------------------------
 
 
+def folders_of(data: Path | None) -> list[Path]:
+    """The folders of photographs that there are under `data`/train."""
+    wanted = () if data is None else (data / "train" / name for name in ("world", "vietnam", "background"))
+    return [folder for folder in wanted if (folder / "labels.csv").exists()]
+
+
 def load_material(data: Path | None, plates: Sequence[PlatePicture], held_out: Callable[[str], bool]) -> Material:
-    """What there is under `data`/train (world, vietnam, background), without the photographs that `held_out` names."""
-    kinds: list[list[Photo]] = []
-    for name in ("world", "vietnam", "background"):
-        folder = None if data is None else data / "train" / name
-        there = {} if folder is None or not folder.is_dir() else load_photos(folder, complete=name == "background")
-        kinds.append([photo for picture, photo in there.items() if not held_out(picture)])
-    return Material(*kinds, plates)
+    """What there is under `data`/train, without the photographs that `held_out` names for validation."""
+    kinds: dict[str, list[Photo]] = {"world": [], "vietnam": [], "background": []}
+    for folder in folders_of(data):
+        photos = load_photos(folder, complete=folder.name == "background")
+        kinds[folder.name] = [photo for name, photo in photos.items() if not held_out(name)]
+    return Material(kinds["world"], kinds["vietnam"], kinds["background"], plates)
 
 
 def draw_scene(scene: Scene) -> Image:

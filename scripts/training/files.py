@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,14 @@ def forget_after(step: int, path: Path) -> None:
     if path.exists():
         kept = [line for line in read_log(path) if line["step"] <= step]
         write_text("".join(json.dumps(line) + "\n" for line in kept), path)
+
+
+def publish(source: Path, target: Path) -> list[str]:
+    """Put the files of `source` into `target`, each whole; their names. Weights before what describes them."""
+    target.mkdir(parents=True, exist_ok=True)
+    names = sorted(path.name for path in source.iterdir())
+    for name in sorted(names, key=lambda each: (not each.endswith(".bin"), each == "training.json", each)):
+        part = target / f"{name}.part"
+        shutil.copy(source / name, part)
+        part.replace(target / name)
+    return names

@@ -121,7 +121,7 @@ def test_a_detector_learns_from_drawings_alone_and_goes_on(tmp_path: Path) -> No
         batch=2, steps=5, sizes=((96, 96),), last_sizes=((96, 96),), plates=4, validation_scenes=2
     )
     train_detector.train(None, tmp_path, longer, compute=CPU)
-    assert set(first["validation"]) == {"found", "false_per_picture", "corner_error", "pointed"}
+    assert set(first["validation"]) == {"found", "false_per_picture", "corner_error"}
     assert steps_in(tmp_path) == [3, 5]
     last = load_checkpoint(tmp_path / "last.pt")
     assert last is not None
