@@ -279,7 +279,11 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches from worker processes."""
     scenes = Scenes(material, settings, sizes, seed)
-    return iter(torch.utils.data.DataLoader(scenes, batch_size=None, num_workers=workers, prefetch_factor=8))
+    # Spawned: in a forked child the locks of OpenCV's and OpenMP's threads may be held by threads that it lacks.
+    loader = torch.utils.data.DataLoader(
+        scenes, batch_size=None, num_workers=workers, prefetch_factor=8, multiprocessing_context="spawn"
+    )
+    return iter(loader)
 
 
 # --- validation ----------------------------------------------------------------------------------------------------

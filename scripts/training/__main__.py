@@ -1,8 +1,8 @@
 """Train both networks from nothing to models/, or improve the reader on a site's own plates.
 
-    scripts/train                                      # drawings alone; hours on a CPU, minutes on a GPU
+    scripts/train                                      # drawings alone; on a GPU where torch finds one
     scripts/train --data DATA --seeds 1,2,3            # photographs of DATA/train, too; the best of three seeds ships
-    scripts/train --quick                              # about a minute: shows that all of it works
+    scripts/train --quick                              # a small version: shows that all of it works
     scripts/train --detector keep --recognizer RUN/best.pt     # no training: from a checkpoint to what ships
     scripts/train --adapt FOLDER                       # improve the reader on labelled crops, into runs/adapted
 
