@@ -62,7 +62,7 @@ def arguments_of(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--recognizer", default=TRAIN, metavar="CHECKPOINT", help="the same for the reader")
     parser.add_argument("--models", type=Path, help="folder of the networks to keep or to adapt; none: those that ship")
     parser.add_argument("--adapt", type=Path, metavar="FOLDER", help="labelled crops to improve the reader on")
-    parser.add_argument("--steps", type=int, default=AdaptSettings.steps, help="of an adaptation")
+    parser.add_argument("--steps", type=int, default=AdaptSettings().steps, help="of an adaptation")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument("--threads", type=int, help="that learn, on a CPU (default: half of the cores)")
     parser.add_argument("--workers", type=int, help="processes that render (default: the other half)")

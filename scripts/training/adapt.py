@@ -48,14 +48,17 @@ VIEWS: Final = 2
 class AdaptSettings:
     """How an adaptation goes.
 
-    `site_share` is the share of the site's crops in a batch, `forget` how many rendered plates (share of 1) may be read
-    less than before, `control` how many of them are looked at.
+    `blends` are the parts of the way from the old weights to the new ones that are tried: what lies between has learned
+    most of the site and forgotten little. `site_share` is the share of the site's crops in a batch, `forget` how many
+    rendered plates (share of 1) may be read less than before, `control` how many of them are looked at, `look` how many
+    steps lie between two looks.
     """
 
-    steps: int = 800
+    steps: int = 400
     batch: int = 64
-    rate: float = 3e-4
-    site_share: float = 0.35
+    rate: float = 1e-4
+    site_share: float = 0.25
+    blends: tuple[float, ...] = (1.0, 0.5, 0.25)
     look: int = 100
     control: int = 1500
     forget: float = 0.003
@@ -109,6 +112,8 @@ def _learn(learner: Learner, site: Site, settings: AdaptSettings, bar: Any) -> d
     control = render_batch(Random(CHOOSE_SEED), [], settings.control)
     first = best = look_at(learner.averaged, choose, control, learner.compute)
     kept = None
+    old = {name: value.clone() for name, value in learner.averaged.state_dict().items()}
+    between = RecognizerNet(learner.net_settings).to(learner.compute.device)
     count = round(settings.site_share * settings.batch)
     with Pool(Sources(), size=4096, reuse=3, seed=f"adapt {settings.seed}", workers=learner.compute.workers) as pool:
         freeze_norms(learner.net)
@@ -119,11 +124,20 @@ def _learn(learner: Learner, site: Site, settings: AdaptSettings, bar: Any) -> d
             bar.advance((step + 1) / settings.steps)
             if (step + 1) % settings.look == 0:
                 bar.report({"text": float(parts["text"]), "right": float(parts["right"])})
-                look = look_at(learner.averaged, choose, control, learner.compute)
-                if look.rendered >= first.rendered - settings.forget and better(look, best):
-                    best = look
-                    kept = {name: value.detach().cpu().clone() for name, value in learner.averaged.state_dict().items()}
+                for blend in settings.blends:
+                    between.load_state_dict(blended(old, learner.averaged.state_dict(), blend))
+                    look = look_at(between, choose, control, learner.compute)
+                    if look.rendered >= first.rendered - settings.forget and better(look, best):
+                        best = look
+                        kept = {name: value.cpu().clone() for name, value in between.state_dict().items()}
     return kept
+
+
+def blended(old: dict[str, Tensor], new: dict[str, Tensor], part: float) -> dict[str, Tensor]:
+    """The weights that lie `part` (0..1) of the way from old to new; counters stay those of the old."""
+    return {
+        name: torch.lerp(value, new[name], part) if value.is_floating_point() else value for name, value in old.items()
+    }
 
 
 def rate_at(settings: AdaptSettings, step: int) -> float:

@@ -129,7 +129,7 @@ def _train_recognizer(plan: Plan, seed: int, folder: Path, compute: Compute, bar
     net = NetSettings()
     if plan.quick:
         settings = train_recognizer.Settings(
-            minutes=plan.minutes, seed=seed, steps=300, batch=64, peak_rate=4e-3, warm_up=20, average=0.97, pool=4096,
+            minutes=plan.minutes, seed=seed, steps=450, batch=64, peak_rate=4e-3, warm_up=20, average=0.97, pool=4096,
             reuse=4, validation=300, report=10, validate=100, checkpoint_s=10,
         )  # fmt: skip
         net = NetSettings(stem=(16, 32), width=64, heads=4, feed_forward=128, layers=1)

@@ -26,7 +26,7 @@ from scripts import export_recognizer  # noqa: E402
 from scripts.recognizer_net import NetSettings, RecognizerNet  # noqa: E402
 from scripts.render.crops import CROP_HEIGHT, CROP_WIDTH  # noqa: E402
 from scripts.render.gate import Conditions, gate_frame  # noqa: E402
-from scripts.training.adapt import AdaptSettings, Look, adapt, better  # noqa: E402
+from scripts.training.adapt import AdaptSettings, Look, adapt, better, blended  # noqa: E402
 from scripts.training.compute import Compute  # noqa: E402
 from scripts.training.show import Stages  # noqa: E402
 from scripts.training.site import SiteError, load_site  # noqa: E402
@@ -165,6 +165,14 @@ def test_more_texts_are_better_and_surer_ones_where_as_many() -> None:
     assert better(Look(0.9, 0.5, 3.0), Look(0.8, 0.9, 1.0))
     assert better(Look(0.9, 0.5, 1.0), Look(0.9, 0.5, 2.0))
     assert not better(Look(0.9, 0.5, 2.0), Look(0.9, 0.5, 2.0))
+
+
+def test_blended_weights_lie_between_the_old_and_the_new() -> None:
+    old = {"weight": torch.tensor([0.0, 2.0]), "count": torch.tensor(3)}
+    new = {"weight": torch.tensor([4.0, 2.0]), "count": torch.tensor(9)}
+    half = blended(old, new, 0.25)
+    assert half["weight"].tolist() == [1.0, 2.0]
+    assert int(half["count"]) == 3
 
 
 def fingerprint(folder: Path) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ pytest.importorskip("nncf", exc_type=ImportError)
 
 from lpr.vision.models import models_folder  # noqa: E402  # after the skip
 from scripts.training.__main__ import arguments_of, plan_of  # noqa: E402
+from scripts.training.adapt import AdaptSettings  # noqa: E402
 from scripts.training.compute import Compute  # noqa: E402
 from scripts.training.course import OtherPlanError, Plan, begin  # noqa: E402
 from scripts.training.files import publish, read_log  # noqa: E402
@@ -72,6 +73,12 @@ def test_time_is_shared_between_networks_and_seeds() -> None:
     assert plan.minutes_of("detector") == pytest.approx(20)
     assert plan.minutes_of("recognizer") == pytest.approx(30)
     assert Plan(minutes=100, detector="keep").minutes_of("recognizer") == 100
+
+
+def test_an_adaptation_has_its_steps_unless_told_otherwise() -> None:
+    # A slotted dataclass's attribute is no number: the command once ended there.
+    assert arguments_of(["--adapt", "site"]).steps == AdaptSettings().steps == 400
+    assert arguments_of(["--adapt", "site", "--steps", "7"]).steps == 7
 
 
 def test_the_command_line_makes_a_plan(tmp_path: Path) -> None:
