@@ -40,7 +40,7 @@ GOAL_SENT: Mapping[ImageMode, float] = {ImageMode.BASE64: 0.5, ImageMode.BINARY:
 GOAL_LIVE_TIMES = 2.0
 GOAL_MEMORY_BYTES = 50_000_000
 
-RECORDING_ROUNDS = 6
+RECORDING_ROUNDS = 12
 SENDING_ROUNDS = 3
 """Both sides in turn so many times, so that a machine whose speed comes and goes treats them alike."""
 LANES = 64

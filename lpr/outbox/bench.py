@@ -44,7 +44,7 @@ class RecordingSpeed:
         return self.recorded_per_s / self.bare_per_s
 
 
-async def measure_recording(directory: Path, *, rounds: int = 6) -> RecordingSpeed:
+async def measure_recording(directory: Path, *, rounds: int = 12) -> RecordingSpeed:
     """Measure in `directory`, an empty one on the disk in question; `rounds` of `ROUND` events for each figure."""
     spent = dict.fromkeys(("bare", "recorded", "together", "settled"), 0.0)
     async with await SqliteOutbox.open(

@@ -11,11 +11,13 @@ from lpr.domain.errors import OutboxError
 
 APPLICATION_ID = 0x4C505251
 """'LPRQ' in the file's header: this file is ours."""
-PAGE_SIZE = 16384
-"""Half as much again durable records of 100 KB a second as with SQLite's own 4096."""
-FOLD_PAGES = 640
+PAGE_SIZE = 8192
+"""At 16384 the pages of indexes and lists, written whole for a few bytes in each, weigh as much as pictures; at 4096
+there are twice as many to write. Measured for events of 100 KB: a tenth less processor time than with 16384.
+"""
+FOLD_PAGES = 1280
 """The log is folded into the database when it holds about so many pages (10 MB), beside the commits: see `folding`."""
-WAL_PAGES = 1000
+WAL_PAGES = 2000
 """Where that did not keep up, the commit that fills the log to here (16 MB) folds it."""
 WAL_KEPT_BYTES = 20 << 20
 """The log keeps its size up to here. Writing over it costs the disk a third less than letting it grow anew each time

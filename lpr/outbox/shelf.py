@@ -108,6 +108,10 @@ class SqliteShelf:
         """Pages in the file that hold nothing."""
         return int(self._execute("PRAGMA freelist_count").fetchone()[0])
 
+    def free_bytes(self) -> int:
+        """What new rows can take before the file grows."""
+        return self.free_pages() * int(self._execute("PRAGMA page_size").fetchone()[0])
+
     def note(self, key: str) -> str | None:
         """What was noted under `key`."""
         found = self._execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -2,7 +2,8 @@
 
 Coroutines hand the writer functions and await their results. The writer takes all that has piled up while the disk was
 busy into one transaction (group commit), so that many events cost little more than one; a result is given only after
-the commit has returned. Reads run on a second connection in a second thread and never wait for a commit.
+the commit has returned. Reads run on a second connection in a second thread and never wait for a commit; a third folds
+the log into the database meanwhile: see `folding`.
 
 When the disk takes nothing (full, read-only, failing) events, deliveries and burials are held in memory within a bound,
 stay visible and deliverable, and are written when it does again: see `held`.
@@ -51,7 +52,7 @@ from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
 from lpr.outbox.queue import CHUNK, Queue, Snapshot, as_dead_letter, as_entry
 from lpr.outbox.rescue import open_database
 from lpr.outbox.rows import LEAST_MOVE, Burial, Row, RowMaker, State, Summary
-from lpr.outbox.schema import PAGE_SIZE, connect, transaction
+from lpr.outbox.schema import connect, transaction
 from lpr.outbox.shelf import SqliteShelf
 from lpr.outbox.troubles import corrupt_error, disk_low_error
 from lpr.wire import CLOCK_SYNCHRONISED, PROCESSING_STATUS
@@ -65,9 +66,9 @@ RETRY_EVERY_S = 0.5
 """How often a disk that took nothing is tried again."""
 RESCUE_EVERY_S = 600.0
 """Least time between two rescues of a file in use."""
-VACUUM_PAGES = 64
+VACUUM_PAGES = 128
 """Pages given back in one step: 1 MB, a few milliseconds for which a call may have to wait."""
-SLACK_PAGES = 256
+SLACK_PAGES = 512
 """Free pages that a busy file keeps for the next events; an idle one gives back all."""
 
 READ_AHEAD = 3
@@ -228,7 +229,7 @@ class SqliteOutbox:
         ((row, thinned),) = recorded
         self._has_unsure = self._has_unsure or row.unsure_boot is not None
         if link_up:
-            self._fresh.add(row.entry(ticket), thinned)
+            self._fresh.add(row, ticket, thinned)
         return ticket
 
     async def put_status(self, status: ProcessingStatus) -> Ticket:
@@ -251,7 +252,7 @@ class SqliteOutbox:
             if entry is None:
                 entry, ahead = await self._read(lambda: self._load(event_id))
                 for each in ahead:
-                    self._fresh.add(each, thinned)
+                    self._fresh.add(each, each.ticket, thinned)
             if entry is None:
                 return None
             with self._memory_lock:
@@ -837,7 +838,7 @@ class _DiskRoom:
         """See `Queue`."""
         now_s = time.monotonic()
         if now_s >= self._until_s:
-            self._seen = (_free_bytes(self._path), self._shelf.free_pages() * PAGE_SIZE)
+            self._seen = (_free_bytes(self._path), self._shelf.free_bytes())
             self._until_s = now_s + (LOOK_AT_PLENTY_S if self._seen[0] > self._plenty else 0.0)
         return self._seen
 

@@ -306,7 +306,7 @@ def test_the_newest_events_are_kept_in_memory_within_a_bound_and_believed_until_
     rows = [maker.make(detection(f"29A{n}"), sequence=n, link_up=True) for n in range(1, 4)]
     fresh = Fresh(max_bytes=rows[1].size_bytes + rows[2].size_bytes)
     for position, row in enumerate(rows, 1):
-        fresh.add(row.entry(summary_of(position, row).ticket("boot-0")), thinned=7)
+        fresh.add(row, summary_of(position, row).ticket("boot-0"), thinned=7)
     first, second, third = (row.event_id for row in rows)
     assert fresh.entry(first, 7) is None
     entry = fresh.entry(third, 7)
@@ -315,5 +315,5 @@ def test_the_newest_events_are_kept_in_memory_within_a_bound_and_believed_until_
     assert fresh.entry(third, 8) is None
     fresh.forget([second, "no such event"])
     assert fresh.entry(second, 7) is None
-    fresh.add(rows[0].entry(rows[0].ticket("boot-0")), thinned=8)
+    fresh.add(rows[0].entry(rows[0].ticket("boot-0")), rows[0].ticket("boot-0"), thinned=8)
     assert fresh.entry(third, 7) is not None, "what was forgotten takes no room"

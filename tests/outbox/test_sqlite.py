@@ -22,6 +22,7 @@ from lpr.outbox import held
 from lpr.outbox.base import Ticket
 from lpr.outbox.limits import LEAST_FREE_DISK, OutboxLimits
 from lpr.outbox.queue import Queue
+from lpr.outbox.schema import PAGE_SIZE
 from lpr.outbox.sqlite import SqliteOutbox
 from lpr.testing.clock import FakeClock
 from lpr.wire import parse_overflow_details
@@ -78,7 +79,7 @@ async def test_the_file_is_set_up_for_durable_commits_and_for_shrinking(disk: Sq
     assert found == {
         "journal_mode": "wal",
         "synchronous": 2,
-        "page_size": 16384,
+        "page_size": 8192,
         "auto_vacuum": 2,
         "secure_delete": 0,
     }
@@ -381,7 +382,7 @@ async def test_garbage_in_place_of_the_file_is_set_aside(disk: SqliteStore) -> N
 async def test_what_can_be_read_of_a_truncated_file_is_carried_over_in_order(disk: SqliteStore) -> None:
     before = await closed_with(disk, 60)
     path = disk.data_dir / "outbox.db"
-    os.truncate(path, int(path.stat().st_size * 0.6) // 16384 * 16384)
+    os.truncate(path, int(path.stat().st_size * 0.6) // PAGE_SIZE * PAGE_SIZE)
     outbox, troubles = await reopened(disk)
     waiting = [ticket for ticket in await outbox.waiting(limit=1000) if ticket.event_type == "license_plate_detected"]
     details = troubles[0].details
@@ -410,11 +411,11 @@ async def test_a_file_with_one_bad_page_loses_at_most_what_lay_on_it(disk: Sqlit
         root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchone()[0]
     connection.close()
     data = bytearray(path.read_bytes())
-    root_page = data[(root - 1) * 16384 : root * 16384]
+    root_page = data[(root - 1) * PAGE_SIZE : root * PAGE_SIZE]
     assert root_page[0] == 5, "the table must have grown beyond one page for this test"
     first_cell = int.from_bytes(root_page[12:14], "big")
     leaf = int.from_bytes(root_page[first_cell : first_cell + 4], "big")
-    data[(leaf - 1) * 16384 : leaf * 16384] = os.urandom(16384)
+    data[(leaf - 1) * PAGE_SIZE : leaf * PAGE_SIZE] = os.urandom(PAGE_SIZE)
     path.write_bytes(bytes(data))
 
     outbox, troubles = await reopened(disk)
@@ -482,7 +483,7 @@ async def test_damage_that_shows_while_running_is_rescued_and_recording_goes_on(
     outbox._shelf.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     path = disk.data_dir / "outbox.db"
     fd = os.open(path, os.O_WRONLY)
-    os.pwrite(fd, os.urandom(path.stat().st_size - 16384), 16384)
+    os.pwrite(fd, os.urandom(path.stat().st_size - PAGE_SIZE), PAGE_SIZE)
     os.close(fd)
 
     findings = [sqlite3.DatabaseError("database disk image is malformed")]
