@@ -27,7 +27,17 @@ from lpr.agent.publisher import Publisher
 from lpr.agent.timekeeping import ClockWatch, clock_is_right
 from lpr.capture.reader import SourceFactory
 from lpr.capture.source import open_source
-from lpr.config import AckRule, AgentConfig, CameraConfig, DetectorInput, Precision, RuntimeOverrides, apply_changes
+from lpr.config import (
+    WHY_FIXED,
+    AckRule,
+    AgentConfig,
+    CameraConfig,
+    DetectorInput,
+    Precision,
+    RuntimeOverrides,
+    apply_changes,
+    effective_config,
+)
 from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.commands import CameraSelection, EventRange
 from lpr.domain.errors import (
@@ -58,6 +68,8 @@ STATUS_EVERY_S = 30.0
 STATUS_NOT_WITHIN_S = 0.25
 """Several cameras that change at once are told in one status."""
 QUEUE_LOOK_EVERY_S = 1.0
+PAGE_AGAIN_AFTER_S = 5.0
+"""How long after an attempt to serve the local page that failed the next one is made."""
 LAST_WORDS_S = 5.0
 """What an agent that cannot work waits for the link, so that the back-end hears why."""
 FALLBACK_DEVICE = "CPU"
@@ -113,6 +125,8 @@ class Agent:
         self._changed = asyncio.Event()
         self._camera_ended = asyncio.Event()
         self._remembering = asyncio.Lock()
+        self._configuring = asyncio.Lock()
+        """One change of the configuration at a time: it is read, kept and taken in steps."""
         self._group: asyncio.TaskGroup | None = None
         self._fell_back: set[str] = set()
         self._server_fault_told_s = float("-inf")
@@ -176,8 +190,8 @@ class Agent:
         ready: Callable[[], None] | None,
     ) -> None:
         await self._open_vision(stack)
-        if self.config.web.enabled:
-            await self._open_page(stack)
+        if self.config.web.enabled and not await self._open_page(stack, tell=log.error):
+            background.append(group.create_task(self._open_page_later(stack), name="page"))
         background += [
             group.create_task(inbox.run(), name="commands"),
             group.create_task(self._report_status(), name="status"),
@@ -273,18 +287,26 @@ class Agent:
                     await self._relay.drained()
             raise
 
-    async def _open_page(self, stack: AsyncExitStack) -> None:
-        """Serve the local page. A port that another program holds must not leave the gate blind: it is said, and the
-        agent works on without the page.
+    async def _open_page(self, stack: AsyncExitStack, *, tell: Callable[..., object]) -> bool:
+        """Serve the local page and say whether it could be. A port that another program holds must not leave the gate
+        blind: it is told, and the agent works on without the page.
         """
         page = PageSource(self.board, self._publisher, self._memory, self.clock, remember=self._remember)
         web = self.config.web
         try:
             served = await stack.enter_async_context(serve(page, self.metrics, host=web.host, port=web.port))
         except WebError as error:
-            log.error("working without the local page", error=error.message, hint=error.hint)
-            return
+            tell("working without the local page", error=error.message, hint=error.hint)
+            return False
         log.info("local page", url=served.url)
+        return True
+
+    async def _open_page_later(self, stack: AsyncExitStack) -> None:
+        """Whoever holds the port may let go of it, and an address that is not there yet may come."""
+        while True:
+            await self.clock.sleep(PAGE_AGAIN_AFTER_S)
+            if await self._open_page(stack, tell=log.debug):
+                return
 
     async def _reader_of(self, camera: CameraConfig) -> PlateReader:
         device, detail = self.config.device_of(camera), detail_of(self.config, camera)
@@ -357,13 +379,14 @@ class Agent:
 
     async def change_config(self, changes: Mapping[str, Any]) -> tuple[str, ...]:
         """Validate as a whole, keep on disk, apply. Raises `ConfigError`, and then nothing has changed."""
-        try:
-            config = apply_changes(self.config, changes)
-            await asyncio.to_thread(RuntimeOverrides(self.config.agent.data_dir).keep, changes)
-        except ConfigError as error:
-            await self.config_refused(error)
-            raise
-        return await self._take_config(config)
+        async with self._configuring:
+            try:
+                config = apply_changes(self.config, changes)
+                await asyncio.to_thread(RuntimeOverrides(self.config.agent.data_dir).keep, changes)
+            except ConfigError as error:
+                await self.config_refused(error)
+                raise
+            return await self._take_config(config)
 
     async def config_refused(self, error: ConfigError) -> None:
         """Tell the back-end that a configuration was refused and the old one stays in force."""
@@ -390,17 +413,20 @@ class Agent:
         """Send delivered events again, of those that `outbox.keep_delivered` still keeps; says how many there were."""
         return await self._outbox.replay(events)
 
-    async def reload(self, config: AgentConfig) -> None:
-        """Take a configuration that was read anew (SIGHUP). Cameras follow it; the rest holds from the next start."""
-        fixed = [
-            name
-            for name in ("agent", "backend", "outbox", "vision", "web", "log")
-            if getattr(config, name) != getattr(self.config, name)
-        ]
-        if fixed:
-            log.warning("changed in the file, in force from the next start only", sections=fixed)
-        kept = {name: getattr(self.config, name) for name in fixed}
-        await self._take_config(config.model_copy(update=kept))
+    async def reload(self, written: AgentConfig) -> None:
+        """Take a configuration that was read anew (SIGHUP), with the changes made at run time over it.
+
+        Cameras and weather follow it; the rest holds from the next start.
+        """
+        async with self._configuring:
+            fixed = [name for name in WHY_FIXED if getattr(written, name) != getattr(self.config, name)]
+            if fixed:
+                log.warning("changed in the file, in force from the next start only", sections=fixed)
+            base = written.model_copy(update={name: getattr(self.config, name) for name in fixed})
+            config, warnings = await asyncio.to_thread(effective_config, base)
+            for warning in warnings:
+                log.warning(warning)
+            await self._take_config(config)
 
     async def _take_config(self, config: AgentConfig) -> tuple[str, ...]:
         """Apply a validated configuration to the cameras; returns the ids of those that changed."""

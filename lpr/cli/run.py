@@ -79,18 +79,21 @@ async def _serve(agent: Agent, file: Path) -> None:
 
 async def _reload(agent: Agent, file: Path) -> None:
     from lpr import logging
-    from lpr.config import effective_config, load
-    from lpr.domain.errors import ConfigError
+    from lpr.config import load
+    from lpr.domain.errors import ConfigError, LprError
 
     log = logging.get_logger("agent")
     try:
         loaded = await asyncio.to_thread(load, file)
-        config, warnings = await asyncio.to_thread(effective_config, loaded.config)
     except ConfigError as error:
         log.error("configuration refused; the old one stays in force", error=error.message, hint=error.hint)
         await agent.config_refused(error)
         return
-    for warning in (*loaded.warnings, *warnings):
+    for warning in loaded.warnings:
         log.warning(warning)
-    await agent.reload(config)
+    try:
+        await agent.reload(loaded.config)
+    except LprError as error:
+        log.error("a camera could not follow the new configuration", error=error.message, hint=error.hint)
+        return
     log.info("configuration taken anew", config=str(file))

@@ -27,10 +27,18 @@ from lpr.config.model import (
     WeatherConfig,
     WebConfig,
 )
-from lpr.config.overrides import Changes, RuntimeOverrides, apply_changes, effective_config, merge_changes
+from lpr.config.overrides import (
+    WHY_FIXED,
+    Changes,
+    RuntimeOverrides,
+    apply_changes,
+    effective_config,
+    merge_changes,
+)
 from lpr.config.quantities import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
+    "WHY_FIXED",
     "AckRule",
     "AgentConfig",
     "BackendConfig",

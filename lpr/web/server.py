@@ -21,6 +21,7 @@ import asyncio
 import hashlib
 import json
 import math
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ async def serve(
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise WebError(
-                f"the local page cannot be served on {host}:{port}: {error.strerror or error}",
+                f"the local page cannot be served on {host}:{port}: {_reason(error)}",
                 hint="set web.host and web.port to an address of this machine and a port that no other program holds",
             ) from error
         yield ServedPage(host, runner.addresses[0][1])
@@ -117,6 +118,11 @@ def create_app(source: StatusSource, metrics: Metrics, *, only_local: bool = Fal
     app.router.add_get("/healthz", page.health)
     app.router.add_get("/metrics", page.metrics)
     return app
+
+
+def _reason(error: OSError) -> str:
+    # asyncio puts a sentence of its own around the system's words, with the address once more.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 class _Page:

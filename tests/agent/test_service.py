@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from lpr.agent import service
 from lpr.agent.service import Agent
 from lpr.backend.server import Backend, BackendSettings
 from lpr.cli.demo import expected_texts, sample_clip
-from lpr.config import AgentConfig
+from lpr.config import AgentConfig, TrackingConfig
 from lpr.domain.errors import OutboxLockedError
 from lpr.domain.events import AgentState, CameraState
 from tests.agent.helpers import make_config
@@ -216,3 +219,66 @@ async def test_a_new_configuration_starts_and_stops_cameras_without_a_restart(
 
         assert set(agent.pipelines) == {"CAM_002"}
         assert agent.config.backend.url == one.backend.url, "the link holds from the next start"
+
+
+async def test_a_change_that_comes_while_the_file_is_read_anew_holds_beside_it(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, clip_camera(pace="realtime")))
+    written = agent_config(tmp_path, model_cache, backend.url, clip_camera(pace="realtime", name="Cổng sau"))
+    async with running(agent):
+        await asyncio.gather(
+            agent.reload(written),
+            agent.change_config({"cameras": {"CAM_001": {"fps": 5}}}),
+            agent.reload(written),
+            agent.change_config({"weather": {"humidity": 70}}),
+        )
+
+        [camera] = agent.config.cameras
+        assert (camera.name, camera.fps, agent.config.weather.humidity) == ("Cổng sau", 5, 70)
+
+
+async def test_what_cannot_follow_a_reload_is_said_and_stays(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, clip_camera(pace="realtime")))
+    tracking = {"lost_after": "9 s"}
+    written = agent.config.model_copy(update={"tracking": TrackingConfig.model_validate(tracking)})
+    async with running(agent):
+        with structlog.testing.capture_logs() as said:
+            await agent.reload(written)
+
+        assert agent.config.tracking == TrackingConfig()
+        assert [line["sections"] for line in said if "sections" in line] == [["tracking"]]
+
+
+async def test_the_page_is_served_as_soon_as_its_port_is_free(
+    tmp_path: Path, model_cache: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "PAGE_AGAIN_AFTER_S", 0.05)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        web = {"host": "127.0.0.1", "port": port}
+        config = make_config(
+            tmp_path / "data",
+            clip_camera(pace="realtime"),
+            backend=backend.url,
+            vision={"cache": str(model_cache)},
+            web=web,
+        )
+        async with running(Agent(config)):
+            other.close()
+
+            async def answers() -> bool:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    return False
+                writer.close()
+                return True
+
+            async with asyncio.timeout(30):
+                while not await answers():  # noqa: ASYNC110 - a port tells nobody that it is open
+                    await asyncio.sleep(0.02)
