@@ -117,6 +117,11 @@ def check_disk(config: AgentConfig) -> Sequence[Finding]:
     findings = (
         [ok("disk", f"an agent is at work in {data_dir} (process {holder or '?'})")] if holder is not None else []
     )
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        hint = (
+            "mount it writable, or move agent.data_dir; a disk with errors turns read-only by itself: look at `dmesg`"
+        )
+        return [*findings, fail("disk", f"{place} is on a file system that is mounted read-only", hint)]
     if not os.access(place, os.W_OK | os.X_OK):
         return [*findings, fail("disk", f"{place} cannot be written by user id {os.getuid()}", _own(data_dir))]
     if place != data_dir:
@@ -188,7 +193,8 @@ def _durability(place: Path) -> Finding:
                 os.fdatasync(file.fileno())
                 took_ms.append((time.perf_counter() - started) * 1000)
     except OSError as error:
-        return fail("disk", f"a write in {place} failed: {error.strerror}", "look for disk errors with `dmesg`")
+        hint = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "look for disk errors with `dmesg`"
+        return fail("disk", f"a write in {place} failed: {error.strerror}", hint)
     median_ms = statistics.median(took_ms)
     message = f"a durable write of one event takes {median_ms:.1f} ms ({1000 / median_ms:.0f} a second)"
     if median_ms > SLOW_SYNC_MS:

@@ -11,6 +11,7 @@ them to it.
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 import traceback
@@ -81,6 +82,7 @@ def build_app(debug: _Debug | None = None) -> typer.Typer:
 
     for name in COMMANDS:
         _add_command(app, name)
+    _let_help_flow(app)
     return app
 
 
@@ -93,6 +95,17 @@ def _add_command(app: typer.Typer, name: str) -> None:
         module.register(app)
     else:
         app.add_typer(module.app, name=name)
+
+
+def _let_help_flow(app: typer.Typer) -> None:
+    """Make each paragraph of the commands' docstrings one line: their own line breaks fit no other width."""
+    for command in app.registered_commands:
+        if command.callback is not None and command.help is None:
+            paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+            command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _let_help_flow(group.typer_instance)
 
 
 def exit_code_of(error: LprError) -> int:

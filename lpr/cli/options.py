@@ -14,6 +14,8 @@ ConfigOption: TypeAlias = Annotated[
         "-c",
         "--config",
         metavar="FILE",
+        # The loader says more than the parser would: who must be able to read it.
+        readable=False,
         help="Configuration; else $LPR_CONFIG, ./lpr-agent.yaml or /etc/lpr-agent/lpr-agent.yaml.",
     ),
 ]

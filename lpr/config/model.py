@@ -41,6 +41,14 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+class MistakeBelowError(ValueError):
+    """A mistake that is seen only from above; `below` is the way to it from there, so that its line can be told."""
+
+    def __init__(self, below: tuple[str | int, ...], words: str) -> None:
+        super().__init__(words)
+        self.below = below
+
+
 class Section(BaseModel):
     """What all sections share: frozen, no unknown keys, no secrets in errors."""
 
@@ -516,12 +524,13 @@ class AgentConfig(Section):
     @field_validator("cameras")
     @classmethod
     def _ids_differ(cls, cameras: tuple[CameraConfig, ...]) -> tuple[CameraConfig, ...]:
-        seen: set[str] = set()
-        for camera in cameras:
+        seen: dict[str, int] = {}
+        for place, camera in enumerate(cameras):
             # Addresses and metrics tell them apart by case; people do not.
-            if camera.id.lower() in seen:
-                raise ValueError(f"has two cameras with the id {camera.id}: each needs one of its own")
-            seen.add(camera.id.lower())
+            first = seen.setdefault(camera.id.lower(), place)
+            if first != place:
+                words = f"{camera.id} is the id of cameras[{first}] already: each camera needs one of its own"
+                raise MistakeBelowError((place, "id"), words)
         return cameras
 
     def camera(self, camera_id: str) -> CameraConfig | None:

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from lpr.config.addresses import SourceAddress
 from lpr.config.document import KeyPath, Problem
-from lpr.config.model import AgentConfig, Section
+from lpr.config.model import AgentConfig, MistakeBelowError, Section
 from lpr.config.schema import nearest, section_of, unknown_key_words
 from lpr.domain.errors import ConfigError
 
@@ -56,6 +56,9 @@ def _problem(details: ErrorDetails) -> Problem:
     if details["type"] == "extra_forbidden":
         above = tuple(part for part in path[:-1] if isinstance(part, str))
         return Problem(path, unknown_key_words(str(path[-1]), _model_at(path[:-1]), above))
+    mistake = details.get("ctx", {}).get("error")
+    if isinstance(mistake, MistakeBelowError):
+        path = (*path, *mistake.below)
     return Problem(path, _words(details, path))
 
 

@@ -59,7 +59,9 @@ def translate(error: sqlite3.Error | OSError, doing: str, path: Path) -> OutboxE
 
 
 def _hint(error: sqlite3.Error | OSError, path: Path) -> str | None:
-    denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return "the disk is mounted read-only; one with errors turns so by itself: look at `dmesg`"
+    denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if denied or code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         directory = path if path.is_dir() else path.parent

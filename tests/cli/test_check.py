@@ -10,7 +10,8 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from tests.rtsp.proxy import FaultyLine
 from tests.rtsp.server import StartServer
 
 Run = Callable[..., Answer]
+Mount = Callable[[str], Path]
 
 
 def config(tmp_path: Path, *, source: str = "usb:0", **sections: object) -> AgentConfig:
@@ -41,6 +43,24 @@ def config(tmp_path: Path, *, source: str = "usb:0", **sections: object) -> Agen
         "cameras": [{"id": "CAM_001", "source": source, "gate": {"id": "GATE_001"}}],
     }
     return config_from(values | sections)
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Mount]:
+    """Mounts a file system of its own where `config` has its data."""
+    folder = tmp_path / "data"
+
+    def _mount(options: str) -> Path:
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "lpr-test", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+        return folder
+
+    yield _mount
+    if folder.is_mount():
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def verdicts(findings: Sequence[Finding]) -> list[Verdict]:
@@ -77,6 +97,22 @@ class TestDisk:
     def test_a_file_in_its_place_fails(self, tmp_path: Path) -> None:
         (tmp_path / "data").write_text("x")
         assert "is no folder" in checks.check_disk(config(tmp_path))[0].message
+
+    def test_a_disk_that_is_mounted_read_only_is_called_so(self, mounted: Mount, tmp_path: Path) -> None:
+        mounted("ro")
+        findings = checks.check_disk(config(tmp_path))
+        assert [finding.verdict for finding in findings] == [Verdict.FAIL]
+        assert "mounted read-only" in findings[0].message
+        assert "dmesg" in (findings[0].hint or "")
+
+    def test_a_full_disk_is_not_called_broken(self, mounted: Mount, tmp_path: Path) -> None:
+        disk = mounted("size=64k")
+        with suppress(OSError), (disk / "somebody-elses").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        last = checks.check_disk(config(tmp_path))[-1]
+        assert (last.verdict, last.hint) == (Verdict.FAIL, "make room")
+        assert "No space left" in last.message
 
     @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
     def test_a_directory_of_somebody_else_fails(self, tmp_path: Path) -> None:

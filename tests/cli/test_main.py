@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def test_every_command_of_the_table_is_there_and_in_the_help(run: Run) -> None:
     for name in MAIN.COMMANDS:
         assert find_spec(f"lpr.cli.{name}") is not None, name
         assert f" {name} " in answer.out
+
+
+def test_help_flows_at_any_width(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = run("run", "--help").out
+    paragraph = said[said.index(" SIGTERM") : said.index("╭─ Options")].strip().splitlines()
+    # No line but the last ends where the next word would have gone in.
+    assert len(paragraph) > 2
+    for line, after in pairwise(paragraph):
+        assert len(line.rstrip()) + len(after.split()[0]) > 76, line
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -158,7 +158,10 @@ def test_a_region_that_is_none_is_refused(write: Write, roi: str, words: str) ->
 
 
 def test_two_cameras_of_one_id_are_refused(write: Write) -> None:
-    assert "has two cameras with the id cam_001" in complaint(write(GOOD.replace("CAM-2", "cam_001")))
+    said = complaint(write(GOOD.replace("CAM-2", "cam_001")))
+    assert said.endswith(
+        "line 7, cameras[1].id cam_001 is the id of cameras[0] already: each camera needs one of its own"
+    )
 
 
 def test_no_camera_at_all_is_refused(write: Write) -> None:
