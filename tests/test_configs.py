@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from ruamel.yaml import YAML
 
 from lpr.config import load_config
+from lpr.config.sample import sample
+from lpr.metrics import Metrics
+from lpr.testing.status import FakeStatusSource
+from lpr.web.server import create_app
+from lpr.web.source import LinkView
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SAMPLES = sorted(CONFIGS.glob("*.yaml"))
@@ -60,3 +67,30 @@ def test_the_compose_file_names_files_and_keys_that_exist() -> None:
     environment = dict(service["environment"])
     assert environment.pop("LPR_BACKEND__TOKEN_FILE") == "/run/secrets/backend_token"
     assert load_config(sample, environment).web.host == "0.0.0.0"  # noqa: S104 - inside the container
+
+
+async def test_the_container_is_healthy_while_the_back_end_is_away() -> None:
+    (url,) = re.findall(r"urlopen\('http://127\.0\.0\.1:8090(\S+?)'", (CONFIGS / "container/Containerfile").read_text())
+    source = FakeStatusSource()
+    source.view = replace(source.view, link=LinkView(up=False, words="nobody listens"))
+    async with TestClient(TestServer(create_app(source, Metrics(), only_local=True))) as client:
+        assert (await client.get(url)).status == 200
+
+
+def test_the_service_can_write_every_path_that_the_sample_names() -> None:
+    unit = (CONFIGS / "lpr-agent.service").read_text("utf-8")
+    folders = {"State": "/var/lib", "Cache": "/var/cache", "Logs": "/var/log"}
+    writable = [f"{folders[kind]}/{name}" for kind, name in re.findall(r"^(\w+)Directory=(\S+)$", unit, re.MULTILINE)]
+    for key in ("data_dir", "cache", "file"):
+        (path,) = re.findall(rf"^ +#?{key}: (\S+)$", sample(), re.MULTILINE)
+        assert any(Path(path).is_relative_to(folder) for folder in writable), path
+
+
+def test_the_readme_installs_what_the_service_starts() -> None:
+    readme = (CONFIGS.parent / "README.md").read_text("utf-8")
+    unit = (CONFIGS / "lpr-agent.service").read_text("utf-8")
+    (program, file) = re.findall(r"^ExecStart=(\S+) run -c (\S+)$", unit, re.MULTILINE)[0]
+    (user,) = re.findall(r"^User=(\S+)$", unit, re.MULTILINE)
+    assert f"python3 -m venv {Path(program).parent.parent}\n" in readme
+    assert f"lpr-agent config init {file} " in readme
+    assert re.search(rf"useradd .* {user}\n", readme)

@@ -502,7 +502,7 @@ class LogConfig(Section):
         default=LogFormat.AUTO, description="auto: console at a terminal, else json | console | json", examples=["auto"]
     )
     file: ConfigPath | None = Field(
-        default=None, description="also write JSON lines to this file", examples=["/var/log/lpr-agent.log"]
+        default=None, description="also write JSON lines to this file", examples=["/var/log/lpr-agent/lpr-agent.log"]
     )
 
 
