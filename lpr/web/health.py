@@ -9,6 +9,8 @@ from lpr.web.source import CameraView, StatusView
 
 STALE_AFTER_S = 10.0
 """A camera that is called running and whose newest frame is older than this is not well."""
+LIMPS = "camera_limps"
+"""A camera that works on with the smaller of its streams: less urgent than what does not work at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,11 @@ def problems(status: StatusView) -> list[Problem]:
     found = []
     if status.state is AgentState.ERROR:
         found.append(Problem("agent_error", status.agent_id, "The agent reports an error."))
-    found += [problem for camera in status.cameras if (problem := _camera_problem(camera))]
+    cameras = [problem for camera in status.cameras if (problem := _camera_problem(camera))]
+    found += [problem for problem in cameras if problem.code != LIMPS]
     if not status.link.up:
         found.append(Problem("link_down", "back-end", _sentence(f"back-end: {status.link.words or 'not connected'}")))
+    found += [problem for problem in cameras if problem.code == LIMPS]
     if status.queue.dead_letters:
         count = status.queue.dead_letters
         events = "1 event was" if count == 1 else f"{count} events were"
@@ -48,7 +52,7 @@ def _camera_problem(camera: CameraView) -> Problem | None:
         age = f"{camera.frame_age_s:.0f} s"
         return Problem("camera_stale", camera.camera_id, f"{camera.name} has shown nothing new for {age}.")
     if camera.state is CameraState.RUNNING and camera.limp:
-        return Problem("camera_limps", camera.camera_id, _sentence(f"{camera.name}: {camera.limp}"))
+        return Problem(LIMPS, camera.camera_id, _sentence(f"{camera.name}: {camera.limp}"))
     return None
 
 

@@ -43,6 +43,7 @@ def test_a_recording_that_ended_long_ago_is_none() -> None:
 
 def test_everything_that_is_not_well_is_named_the_most_urgent_first() -> None:
     source = FakeStatusSource()
+    source.add_camera("CAM_000", limp="goes on with the pictures of its smaller stream: no answer")
     source.add_camera("CAM_001", state=CameraState.LOST, seconds_ago=None)
     source.change(
         state=AgentState.ERROR,
@@ -50,7 +51,14 @@ def test_everything_that_is_not_well_is_named_the_most_urgent_first() -> None:
         queue=QueueStatus(pending=0, bytes=0, oldest_age_s=0.0, dead_letters=2),
         warnings=("the disk is nearly full: make room on /var",),
     )
-    assert codes(source) == ["agent_error", "camera_lost", "link_down", "dead_letters", "warning"]
+    assert codes(source) == [
+        "agent_error",
+        "camera_lost",
+        "link_down",
+        "camera_limps",
+        "dead_letters",
+        "warning",
+    ]
     messages = [problem.message for problem in problems(source.view)]
     assert messages[1:3] == ["CAM_001 is lost.", "Back-end: not connected."]
     assert messages[-1] == "The disk is nearly full: make room on /var."

@@ -40,16 +40,101 @@ pytestmark = [
 
 
 @pytest.fixture
-async def context() -> AsyncIterator[Any]:
+async def browser() -> AsyncIterator[Any]:
     async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        opened = await browser.new_context(
-            viewport={"width": 1280, "height": 800}, locale="en-GB", timezone_id="Asia/Ho_Chi_Minh"
-        )
-        opened.set_default_timeout(WAIT_MS)
+        opened = await driver.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield opened
         await opened.close()
-        await browser.close()
+
+
+@pytest.fixture
+async def context(browser: Any) -> AsyncIterator[Any]:
+    opened = await browser.new_context(
+        viewport={"width": 1280, "height": 800}, locale="en-GB", timezone_id="Asia/Ho_Chi_Minh"
+    )
+    opened.set_default_timeout(WAIT_MS)
+    yield opened
+    await opened.close()
+
+
+async def test_a_browser_that_speaks_vietnamese_is_answered_so_and_a_link_changes_it(browser: Any) -> None:
+    source = FakeStatusSource()
+    source.add_camera("CAM_001", name="Camera cổng chính", state=CameraState.LOST, detail="no answer")
+    source.change(queue=QueueStatus(pending=12_345, bytes=1_130_000_000, oldest_age_s=95.0, dead_letters=2))
+    source.add_passage("p-1", "29-MĐ1 234.56", rows=2)
+    context = await browser.new_context(locale="vi-VN")
+    page = await context.new_page()
+    async with serve(source, Metrics(), port=0) as served:
+        await page.goto(served.url)
+        for words in (
+            "Mất tín hiệu Camera cổng chính: no answer.",
+            "Máy chủ từ chối 2 sự kiện",
+            "12.345 sự kiện chờ gửi, 1,13 GB",
+            "29-MĐ1 234.56",
+            "Đã gửi",
+        ):
+            await page.get_by_text(words).first.wait_for()
+        assert await page.evaluate("document.documentElement.lang") == "vi"
+
+        await page.get_by_role("link", name="English").click()
+        await page.get_by_text("12,345 events wait, 1.13 GB").wait_for()
+        await page.goto(served.url)
+        await page.get_by_text("Camera cổng chính is lost: no answer.", exact=True).wait_for()
+        assert await page.evaluate("document.documentElement.lang") == "en"
+    await context.close()
+
+
+async def test_each_language_has_every_word_of_the_others(context: Any) -> None:
+    shape = """async (language) => {
+        const { labels, locale } = await import(`/static/labels.${language}.js`);
+        const keys = (value, path) => typeof value === "object"
+            ? Object.entries(value).flatMap(([key, inner]) => keys(inner, `${path}.${key}`))
+            : [`${path} ${typeof value}`];
+        return [...keys(labels, ""), typeof locale].sort();
+    }"""
+    page = await context.new_page()
+    async with serve(FakeStatusSource(), Metrics(), port=0) as served:
+        await page.goto(served.url)
+        english, vietnamese = [await page.evaluate(shape, language) for language in ("en", "vi")]
+    assert len(english) > 60
+    assert english == vietnamese
+
+
+async def test_a_phone_shows_the_last_vehicle_and_the_lost_camera_without_scrolling(context: Any) -> None:
+    source = FakeStatusSource()
+    for number in range(8):
+        source.add_camera(f"CAM_{number}", gate_name=f"Cổng {number % 2}")
+    lost = replace(source.view.cameras[5], state=CameraState.LOST)
+    source.add_passage("p-1", "59-X1 123.45", rows=2, gate_name="Cổng 1")
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 360, "height": 740})
+    async with serve(source, Metrics(), port=0) as served:
+        await page.goto(served.url)
+        await page.locator("#passages li").wait_for()
+        source.change(cameras=(*source.view.cameras[:5], lost, *source.view.cameras[6:]))
+        await page.locator("figure.lost").wait_for()
+        for seen in ("#passages .plate", "#passages .free", "figure.lost .state"):
+            box = await page.locator(seen).bounding_box()
+            assert 0 <= box["x"] <= 360 - box["width"], seen
+            assert box["y"] + box["height"] <= 740, seen
+        assert await page.evaluate("document.documentElement.scrollWidth") == 360
+
+        # Where all cameras stand at one gate its name is told by each camera, and not by each vehicle.
+        source.change(cameras=source.view.cameras[::2])
+        await page.locator("#passages .free").wait_for(state="hidden")
+
+
+async def test_a_page_that_stays_open_follows_an_upgrade(context: Any) -> None:
+    source = FakeStatusSource()
+    page = await context.new_page()
+    async with serve(source, Metrics(), port=0) as served:
+        await page.goto(served.url)
+        await page.get_by_text("No camera is configured").wait_for()
+        await page.evaluate("window.old = true")
+        async with page.expect_navigation():
+            source.change(version="0.2.0")
+        await page.get_by_text("0.2.0").wait_for()
+        assert await page.evaluate("window.old") is None
 
 
 async def test_a_person_sees_the_gate_live_and_is_told_what_is_wrong(context: Any) -> None:
@@ -147,6 +232,7 @@ async def test_a_person_sees_the_gate_live_and_is_told_what_is_wrong(context: An
         # A camera is enlarged by a click and by the keyboard.
         await page.locator(".shot").first.click()
         await page.locator("figure.wide").wait_for()
+        assert await page.locator(".shot").first.get_attribute("aria-pressed") == "true"
         await page.keyboard.press("Enter")
         await page.locator("figure.wide").wait_for(state="detached")
 

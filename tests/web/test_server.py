@@ -36,7 +36,7 @@ async def test_the_page_and_all_that_it_names_come_from_here(http: Client) -> No
         page = await answer.text()
     named = re.findall(r'(?:href|src)="([^"#][^"]*)"', page)
     assert {"/static/page.js", "/static/page.css", "/static/icon.svg"} <= set(named)
-    for address in {*named, "/static/labels.en.js"}:
+    for address in {*named, "/static/labels.en.js", "/static/labels.vi.js"}:
         async with http.get(address) as answer:
             assert answer.status == 200, address
             assert "//" not in address

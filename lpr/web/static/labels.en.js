@@ -1,4 +1,4 @@
-// Every word that the page says. A translation is a copy of this file under another name, imported in page.js.
+// Every word that the page says. A translation is a file of its own with the same keys, named in page.js.
 
 const hourly = (seconds) => {
   if (seconds < 60) return `${Math.max(0, Math.round(seconds))} s`;
@@ -48,17 +48,18 @@ export const labels = {
   linkDown: "Not connected",
   since: (time) => `since ${time}`,
   queueEmpty: "Nothing waits",
-  queueWaiting: (count, size) => `${count} ${count === 1 ? "event waits" : "events wait"}, ${size}`,
+  queueWaiting: (written, count, size) => `${written} ${count === 1 ? "event waits" : "events wait"}, ${size}`,
   queueOldest: (seconds) => `oldest ${hourly(seconds)}`,
   upFor: (seconds) => `up ${hourly(seconds)}`,
 
   cameras: "Cameras",
   noCameras: "No camera is configured",
   noCamerasHint: "Name one under “cameras:” in the configuration, then start the agent again.",
-  rates: (analysed, decoded) => (decoded > analysed ? `${analysed.toFixed(1)} of ${decoded.toFixed(1)} fps` : `${analysed.toFixed(1)} fps`),
+  rate: (analysed) => `${analysed} fps`,
+  someOf: (analysed, decoded) => `${analysed} of ${decoded} fps`,
   passagesOf: (count) => `${count} ${count === 1 ? "vehicle" : "vehicles"}`,
   lastPicture: (time) => `Last picture ${time}`,
-  enlarge: (name) => `${name}: enlarge or shrink`,
+  enlarge: (name, state) => `${name}, ${state}: enlarge`,
 
   standing: "Part of the scene",
   standingHint: "Signs, posters and parked vehicles: this text has stood in one place for so long that it is not reported any more.",
@@ -68,11 +69,13 @@ export const labels = {
 
   passages: "Vehicles",
   noPassages: "No vehicle has passed yet",
-  noPassagesHint: "Plates appear here the moment they are read.",
+  noPassagesHint: "Plates appear here the moment they are read. The list begins anew with every start of the agent.",
 
   contactLost: (time) => `No contact with the agent since ${time}. What you see is from then.`,
   contactNever: "No contact with the agent.",
   moreProblems: (count) => `${count} more`,
+  // The agent's own sentences are English; null means that they stand as they are.
+  problem: () => null,
 
   device: "Runs on",
   version: "Version",

@@ -1,13 +1,16 @@
 // The page asks the agent once a second while somebody looks, and draws what it is told.
 // Names come from configurations and plates from the street: they are only ever set as text, never as markup.
 
-import { labels, locale } from "/static/labels.en.js";
+const LANGUAGES = { en: "English", vi: "Tiếng Việt" };
+const language = chosenLanguage();
+const { labels, locale } = await import(`/static/labels.${language}.js`);
 
 const POLL_MS = 1000;
 const ANSWER_WITHIN_MS = 5000;
 const RETRY_PICTURE_MS = 4000;
 const MAX_PROBLEMS = 3;
 const STALE_AFTER_S = 10;
+const MILD = new Set(["dead_letters", "warning", "camera_limps"]);
 
 const find = (id) => document.getElementById(id);
 const time = (moment) => {
@@ -16,10 +19,24 @@ const time = (moment) => {
   const today = date.toDateString() === new Date().toDateString();
   return today ? clock : `${date.toLocaleDateString(locale, { day: "numeric", month: "short" })} ${clock}`;
 };
+const number = (value, digits) => value.toLocaleString(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
 const size = (bytes) => {
-  if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;
-  return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
+  if (bytes < 1e6) return `${number(Math.ceil(bytes / 1e3), 0)} kB`;
+  return bytes < 1e9 ? `${number(bytes / 1e6, 1)} MB` : `${number(bytes / 1e9, 2)} GB`;
 };
+
+// What was chosen in the foot of the page, else the first of the browser's own languages that is spoken here.
+function chosenLanguage() {
+  const asked = new URLSearchParams(location.search).get("lang");
+  try {
+    if (asked in LANGUAGES) localStorage.setItem("language", asked);
+    const kept = localStorage.getItem("language");
+    if (kept in LANGUAGES) return kept;
+  } catch {
+    // A browser that keeps nothing is asked for its languages each time.
+  }
+  return [asked, ...navigator.languages].map((each) => String(each).slice(0, 2)).find((each) => each in LANGUAGES) ?? "en";
+}
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -70,7 +87,7 @@ function drawHead(status) {
   if (!pending) fact("fact-queue", labels.queue, "good", labels.queueEmpty, "");
   else {
     const late = oldestAgeSeconds > 60 || !status.link.up;
-    fact("fact-queue", labels.queue, late ? "warn" : "good", labels.queueWaiting(pending, size(bytes)), labels.queueOldest(oldestAgeSeconds));
+    fact("fact-queue", labels.queue, late ? "warn" : "good", labels.queueWaiting(number(pending, 0), pending, size(bytes)), labels.queueOldest(oldestAgeSeconds));
   }
 }
 
@@ -78,10 +95,10 @@ let spokenProblems = "";
 
 // Sentences that count down change every second: they are written into the lines that stand, and read aloud only when
 // a problem comes or goes.
-function drawProblems(problems, mild) {
+function drawProblems(problems) {
   const box = find("problems");
   box.hidden = problems.length === 0;
-  box.classList.toggle("mild", mild);
+  box.classList.toggle("mild", problems.every((problem) => MILD.has(problem.code)));
   while (box.querySelectorAll("p").length > problems.length) [...box.querySelectorAll("p")].at(-1).remove();
   let rest = box.querySelector("details");
   problems.forEach((problem, place) => {
@@ -115,6 +132,10 @@ function pictureTime(camera) {
   return camera.lastFrameAt ?? (camera.state === "ended" ? "end" : null);
 }
 
+function ratesOf({ analysedFps, decodedFps }) {
+  return decodedFps > analysedFps ? labels.someOf(number(analysedFps, 1), number(decodedFps, 1)) : labels.rate(number(analysedFps, 1));
+}
+
 class Camera {
   constructor(id) {
     this.id = id;
@@ -125,8 +146,9 @@ class Camera {
     this.figure = make("figure");
     this.shot = make("button", "shot");
     this.shot.type = "button";
+    this.shot.setAttribute("aria-pressed", "false");
     this.shot.addEventListener("click", () => {
-      this.figure.classList.toggle("wide");
+      this.shot.setAttribute("aria-pressed", String(this.figure.classList.toggle("wide")));
       this.shownAt = null;
       this.loadPicture();
     });
@@ -158,9 +180,9 @@ class Camera {
     say(this.state.lastChild, labels.cameraStates[state]);
     say(this.name, camera.name);
     say(this.gate, camera.gateName);
-    const rates = state === "running" ? labels.rates(camera.analysedFps, camera.decodedFps) : "";
+    const rates = state === "running" ? ratesOf(camera) : "";
     say(this.numbers, [labels.passagesOf(camera.passages), rates].filter(Boolean).join(", "));
-    this.shot.setAttribute("aria-label", labels.enlarge(camera.name));
+    this.shot.setAttribute("aria-label", labels.enlarge(camera.name, labels.cameraStates[state]));
     const limp = state === "running" ? camera.limp : "";
     say(this.limp, limp);
     this.limp.hidden = !limp;
@@ -224,7 +246,7 @@ function drawCameras(list) {
   const running = list.filter((camera) => camera.state === "running").length;
   find("cameras-title").replaceChildren(labels.cameras, make("b", "", list.length ? `${running} / ${list.length}` : ""));
   box.dataset.many = ["few", "few", "pair", "several", "several"][list.length] ?? "lots";
-  box.classList.toggle("small", list.length > 2);
+  document.body.classList.toggle("one-gate", new Set(list.map((camera) => camera.gateName)).size < 2);
   const ids = new Set(list.map((camera) => camera.id));
   for (const [id, camera] of cameras) {
     if (!ids.has(id)) {
@@ -374,13 +396,16 @@ function drawMachine(status) {
 
 let lastContact = null;
 let timer = null;
+let version = null;
 
 function draw(status) {
+  // A page that stays open for months must not speak an older agent's language.
+  if (version !== null && version !== status.version) location.reload();
+  version = status.version;
   lastContact = new Date();
   document.body.classList.remove("stale");
   drawHead(status);
-  const mild = status.problems.every((problem) => ["dead_letters", "warning", "camera_limps"].includes(problem.code));
-  drawProblems(status.problems, mild);
+  drawProblems(status.problems.map((problem) => ({ ...problem, message: labels.problem(problem, status) ?? problem.message })));
   drawCameras(status.cameras);
   drawStanding(status.standing);
   drawPassages(status.passages);
@@ -397,12 +422,19 @@ async function ask() {
     console.info("lpr-agent does not answer:", error);
     document.body.classList.add("stale");
     const message = lastContact ? labels.contactLost(time(lastContact)) : labels.contactNever;
-    drawProblems([{ code: "contact", subject: "", message }], false);
+    drawProblems([{ code: "contact", subject: "", message }]);
   }
   clearTimeout(timer);
   if (!document.hidden) timer = setTimeout(ask, POLL_MS);
 }
 
+document.documentElement.lang = language;
+for (const [code, name] of Object.entries(LANGUAGES)) {
+  const link = make("a", "", name);
+  link.lang = code;
+  link.href = `?lang=${code}`;
+  if (code !== language) find("links").prepend(link);
+}
 say(find("to-health"), labels.health);
 say(find("to-metrics"), labels.metrics);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
