@@ -70,6 +70,101 @@ def project(points: Corners, homography: NDArray[np.float64]) -> Corners:
     return cv2.perspectiveTransform(flat, homography).reshape(points.shape)
 
 
+# --- what hangs in front ---------------------------------------------------------------------------------------------
+
+
+def obstruct(image: Image, plate: Corners, random: Random, *, hard: float = 0.7) -> Image:
+    """Something between camera and plate: a bar or cable, a blade of grass, mud splashes, drops on the lens; a copy.
+
+    It takes a part of one or two characters, seldom more: what is left must be read, or be held uncertain.
+    """
+    image = image.copy()
+    width, height = _plate_size(plate)
+    kind = random.random()
+    if kind < 0.2:
+        _cover(image, plate, random)
+    elif kind < 0.5:
+        _bar(image, plate, random, max(1, round(height * random.uniform(0.02, 0.05 + 0.1 * hard))))
+    elif kind < 0.75:
+        _splash(image, plate, random, height * random.uniform(0.03, 0.06 + 0.1 * hard))
+    else:
+        image = _drop(image, plate, random, min(width / 4, height * random.uniform(0.12, 0.2 + 0.25 * hard)))
+    return image
+
+
+def _cover(image: Image, plate: Corners, random: Random) -> None:
+    """A larger thing whose edge lies over an outer character: a post, another vehicle, a barrier's arm."""
+    across, down = plate[1] - plate[0], plate[3] - plate[0]
+    if random.random() < 0.3:  # from above or below
+        reach, outward = random.uniform(0.02, 0.3), -down
+        near = plate[0] + down * reach - across
+        edge = np.array([near, near + 3 * across])
+        if random.random() < 0.5:
+            edge, outward = edge + down * (1 - 2 * reach), down
+    else:
+        reach, outward = random.uniform(0.0, 0.12), -across
+        near = plate[0] + across * reach - down
+        edge = np.array([near, near + 3 * down])
+        if random.random() < 0.5:
+            edge, outward = edge + across * (1 - 2 * reach), across
+    edge = edge + np.array([outward * random.gauss(0, 0.04), outward * random.gauss(0, 0.04)])
+    depth = random.choice((random.uniform(0.1, 0.5), 3.0))
+    shade = random.randint(0, 255)
+    tint = [int(np.clip(shade + random.gauss(0, 20), 0, 255)) for _ in range(3)]
+    polygon = np.array([*edge, edge[1] + outward * depth, edge[0] + outward * depth])
+    cv2.fillPoly(image, [np.round(polygon * 8).astype(np.int32)], tint, cv2.LINE_AA, 3)
+    if random.random() < 0.5:  # the thing's own side, in its shadow
+        side = [each // random.choice((2, 3, 4)) for each in tint]
+        thick = max(1, round(_plate_size(plate)[1] * random.uniform(0.02, 0.12)))
+        ends = np.round(edge * 8).astype(np.int32).tolist()
+        cv2.line(image, ends[0], ends[1], side, thick, cv2.LINE_AA, 3)
+
+
+def _bar(image: Image, plate: Corners, random: Random, thick: int) -> None:
+    """A bar, a cable, a stalk: straight or bowed, across the plate."""
+    near, far = _plate_point(plate, random, 0.5), _plate_point(plate, random, 1.6)
+    away = (2 * near[0] - far[0] + random.gauss(0, thick), 2 * near[1] - far[1] + random.gauss(0, thick))
+    if random.random() < 0.3:  # straight up and down, or level, as barriers and posts are
+        along = (0.0, 9.0 * thick + 40) if random.random() < 0.5 else (9.0 * thick + 400, 0.0)
+        far, away = (near[0] + along[0], near[1] + along[1]), (near[0] - along[0], near[1] - along[1])
+    line = np.array([far, near, away])
+    shade = random.randint(0, 255)
+    tint = [int(np.clip(shade + random.gauss(0, 25), 0, 255)) for _ in range(3)]
+    points = [np.round(line * 8).astype(np.int32)]
+    cv2.polylines(image, points, False, tint, thick, cv2.LINE_AA, 3)
+    if thick > 3 and random.random() < 0.6:  # round: lit along one side
+        bright = [min(255, each + random.randint(20, 90)) for each in tint]
+        lit = [points[0] + np.int32([round(thick * 2), round(thick * 2)])]
+        cv2.polylines(image, lit, False, bright, max(1, thick // 4), cv2.LINE_AA, 3)
+
+
+def _splash(image: Image, plate: Corners, random: Random, radius: float) -> None:
+    """Mud, bird lime, a leaf, flakes of snow: a few spots close together."""
+    x, y = _plate_point(plate, random, 0.5)
+    shade = random.choice((random.randint(20, 90), random.randint(90, 170), random.randint(200, 255)))
+    tint = (int(shade * random.uniform(0.5, 1.0)), int(shade * random.uniform(0.75, 1.0)), shade)
+    for _ in range(random.randint(1, 6)):
+        axes = (max(1, round(radius * random.uniform(0.2, 1.0))), max(1, round(radius * random.uniform(0.2, 1.0))))
+        place = (round(x + random.gauss(0, 1.6 * radius)), round(y + random.gauss(0, 1.2 * radius)))
+        cv2.ellipse(image, place, axes, random.randint(0, 180), 0, 360, tint, -1, cv2.LINE_AA)
+
+
+def _drop(image: Image, plate: Corners, random: Random, radius: float) -> Image:
+    """Water on the lens or a smear on a window: one spot of the picture out of focus, maybe shifted and paler."""
+    height, width = image.shape[:2]
+    x, y = _plate_point(plate, random, 0.5)
+    mask = np.zeros((height, width), np.uint8)
+    axes = (max(2, round(radius)), max(2, round(radius * random.uniform(0.6, 1.4))))
+    cv2.ellipse(mask, (round(x), round(y)), axes, random.randint(0, 180), 0, 360, random.randint(170, 255), -1)
+    edge = 2 * max(1, round(radius * random.uniform(0.05, 0.5))) + 1
+    mask = cv2.blur(mask, (edge, edge))
+    soft = cv2.GaussianBlur(image, (0, 0), max(0.8, radius * random.uniform(0.1, 0.35)))
+    soft = cv2.convertScaleAbs(soft, alpha=random.uniform(0.75, 1.1), beta=random.uniform(0, 40))
+    weight = cv2.merge((mask, mask, mask))
+    kept = cv2.multiply(image, cv2.bitwise_not(weight), scale=1 / 255)
+    return cv2.add(kept, cv2.multiply(soft, weight, scale=1 / 255))
+
+
 # --- light ----------------------------------------------------------------------------------------------------------
 
 

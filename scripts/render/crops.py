@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lpr.domain.plate import PlateColour
 from lpr.plates.alphabet import BLANK, INDEX, SLOTS
-from scripts.render.camera import Corners, backdrop, is_grey, light, pose, project, shoot
+from scripts.render.camera import Corners, backdrop, is_grey, light, obstruct, pose, project, shoot
 from scripts.render.plate import ROW_HEIGHT_PX, Image, RenderedPlate, draw_plate, random_spec
 
 CROP_WIDTH: Final = 160
@@ -73,6 +73,8 @@ def _plate_crop(random: Random, backgrounds: list[Image], *, spoil: bool) -> Cro
         plate = bent(plate, random)
     corners = pose(random, spec.ratio, width, hard=random.uniform(0.3, 1.0))
     image, homography, corners = place(plate, corners, random, backgrounds)
+    if random.random() < 0.03 + 0.12 * hard:
+        image = obstruct(image, corners, random, hard=hard)
     image = shoot(light(image, corners, random, hard=hard), random, hard=hard)
     quad = seen_quad(corners, random)
     crop, to_crop = rectify(image, quad)
