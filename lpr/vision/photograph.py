@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -28,6 +29,8 @@ OVERLAP: Final = 0.2
 """Part of a tile that the next one shows, too: a plate narrower than that is whole in one of them."""
 
 SURE: Final = 0.8
+"""Where a plate was read with this confidence, the picture is not looked at from further away."""
+BEYOND_DOUBT: Final = 0.95
 """A plate that was read with this confidence gets no second look."""
 MAX_SECOND_LOOKS: Final = 6
 """In a picture full of what looks like plates, the likeliest ones get them."""
@@ -59,13 +62,14 @@ class PhotographReader:
         found = list(await self._reader.detector.detect(image))
         for tile in tiles(image.shape[1], image.shape[0]):
             found += await self._in_tile(image, tile)
-        reads = best_of_each(await self._reader.read_detections(image, found))
-        unsure = [read.box for read in reads if read.plate.text and read.plate.confidence < SURE]
+        looks = await self._reader.read_detections(image, found)
+        first = best_of_each(looks)
+        unsure = [read.box for read in first if read.plate.text and read.plate.confidence < BEYOND_DOUBT]
         closer = [each for box in unsure[:MAX_SECOND_LOOKS] for each in await self._closer(image, box)]
-        reads = best_of_each((*reads, *await self._reader.read_detections(image, closer)))
-        if any(read.plate.confidence >= SURE for read in reads):
-            return reads
-        return best_of_each((*reads, *await self._reader.read_detections(image, await self._from_afar(image))))
+        looks += await self._reader.read_detections(image, closer)
+        if all(read.plate.confidence < SURE for read in looks):
+            looks += await self._reader.read_detections(image, await self._from_afar(image))
+        return best_of_each(looks)
 
     async def _in_tile(self, image: Image, tile: Box) -> list[Detection]:
         """What stands in a tile and is not cut by its edge: its neighbour has that whole."""
@@ -127,9 +131,23 @@ def cut_by(tile: Box, whole: Box, box: Box) -> bool:
 
 
 def best_of_each(reads: Sequence[PlateRead]) -> tuple[PlateRead, ...]:
-    """One read of each plate, the one with the surest text, surest first."""
+    """One read of each plate, the one with the surest text, surest first.
+
+    Where other looks at a plate say something else, its text is the less sure for it: the surest of several looks is
+    right more seldom than it says, since it was chosen for being sure.
+    """
     kept: list[PlateRead] = []
     for read in sorted(reads, key=lambda each: -each.plate.confidence):
         if all(read.box.iou(other.box) < SAME_PLATE for other in kept):
             kept.append(read)
-    return tuple(kept)
+    judged = [doubted(read, [other for other in reads if other.box.iou(read.box) >= SAME_PLATE]) for read in kept]
+    return tuple(sorted(judged, key=lambda each: -each.plate.confidence))
+
+
+def doubted(read: PlateRead, looks: Sequence[PlateRead]) -> PlateRead:
+    """`read`, less sure by what the `looks` at that plate (itself among them) say against its text."""
+    said = sum(each.plate.confidence for each in looks)
+    if said <= 0:
+        return read
+    agreeing = sum(each.plate.confidence for each in looks if each.plate.text == read.plate.text)
+    return replace(read, plate=replace(read.plate, confidence=read.plate.confidence * agreeing / said))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from lpr.domain.geometry import Box, Quad
 from lpr.domain.plate import PlateColour
 from lpr.plates.alphabet import BLANK, CLASSES, INDEX, SLOTS
 from lpr.vision.base import Detection, Recognition
-from lpr.vision.photograph import PhotographReader, cut_by, surroundings, tiles
+from lpr.vision.photograph import PhotographReader, best_of_each, cut_by, surroundings, tiles
 from lpr.vision.plate_reader import PlateReader
 
 WHITE = 255
@@ -125,6 +125,18 @@ def test_surroundings_stay_in_the_picture_and_nearly_all_of_it_is_no_closer_look
     assert surroundings(Box(0, 0, 60, 20), 700, 500) == Box(0, 0, 120, 64)
     assert surroundings(Box(100, 50, 400, 200), 700, 500) is None
     assert surroundings(Box(-500, -500, 60, 20), 700, 500) is None
+
+
+async def test_a_look_that_says_something_else_makes_the_surest_one_less_sure(workers: ThreadPoolExecutor) -> None:
+    box = Box(100, 80, 120, 40)
+    reader = PhotographReader(PlateReader(WhiteDetector(), BlueNumberRecognizer(), workers))
+    (sure,) = await reader.read(picture(400, 300, (box, 7, 0.96)))
+    other = replace(sure, plate=replace(sure.plate, text="29A00001", confidence=0.24))
+    elsewhere = replace(other, box=Box(300, 200, 60, 20))
+    (first, second) = best_of_each((other, sure, elsewhere))
+    assert (first.plate.text, first.plate.confidence) == ("29A00007", pytest.approx(0.96 * 0.8, abs=0.01))
+    assert (second.box, second.plate.confidence) == (elsewhere.box, pytest.approx(0.24))
+    assert best_of_each((sure, sure))[0].plate.confidence == pytest.approx(sure.plate.confidence)
 
 
 async def test_nothing_is_a_result(workers: ThreadPoolExecutor) -> None:
