@@ -12,7 +12,7 @@ from lpr.domain.plate import PlateColour
 from lpr.plates.alphabet import ALPHABET, BLANK, INDEX, SLOTS, normalise
 from lpr.plates.formats import FORMATS, KINDS, UNKNOWN_KIND
 from lpr.plates.parse import parse
-from scripts.render.camera import light, pose, shoot
+from scripts.render.camera import light, obstruct, pose, shoot
 from scripts.render.crops import CROP_HEIGHT, CROP_MARGIN, CROP_WIDTH, UNKNOWN, random_crop, rectify
 from scripts.render.glyphs import GLYPH_HEIGHT, fonts
 from scripts.render.plate import PlateSpec, draw_plate, random_spec, render_plate
@@ -99,6 +99,21 @@ def test_light_and_camera_keep_the_pictures_size(random: Random) -> None:
         seen = shoot(light(image, plate, random), random)
         assert seen.shape == image.shape
         assert seen.dtype == np.uint8
+
+
+def test_what_hangs_before_a_plate_hides_some_of_it_and_seldom_most(random: Random) -> None:
+    image = np.full((90, 150, 3), 120, np.uint8)
+    image[::7] = 30  # something that a drop on the lens can blur
+    plate = np.array([[20, 20], [130, 22], [129, 70], [19, 68]], np.float32)
+    before = image.copy()
+    hidden = []
+    for _ in range(200):
+        seen = obstruct(image, plate, random)
+        assert (seen.shape, seen.dtype) == (image.shape, np.uint8)
+        hidden.append((np.abs(seen[20:70, 20:130].astype(int) - image[20:70, 20:130]).max(axis=2) > 20).mean())
+    assert (image == before).all()
+    assert np.mean(np.array(hidden) > 0.005) > 0.7
+    assert np.mean(np.array(hidden) > 0.5) < 0.03
 
 
 def test_a_crop_shows_the_quad_with_its_margin() -> None:
