@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol, assert_never
 
+from lpr.config import CAMERA_KEYS, CameraConfig
 from lpr.domain.commands import (
     CameraSelection,
     CaptureSnapshot,
@@ -21,7 +23,7 @@ from lpr.domain.commands import (
 )
 from lpr.domain.errors import CaptureError, ConfigError, LprError, ProtocolError
 from lpr.domain.events import Jpeg, ProcessingStatus
-from lpr.wire import ReplyCode, snake_case_changes, status_data
+from lpr.wire import ReplyCode, camel_case, snake_case_changes, status_data
 
 
 class Operations(Protocol):
@@ -105,6 +107,18 @@ class CommandHandler:
                 return f"{count} event(s) will be sent again", {"replayed": count}
             case _:  # pragma: no cover - mypy proves that there is no other command
                 assert_never(command)
+
+
+def in_the_wires_names(error: ConfigError) -> ConfigError:
+    """A refused `update_config` with its keys as the back-end sent them: `minConfidence`, where the file has
+    `min_confidence`.
+    """
+    return ConfigError(_FILES_NAME.sub(lambda name: camel_case(name[0]), error.message), hint=error.hint)
+
+
+_FILES_NAME = re.compile(
+    rf"\b({'|'.join(name for name in (*CAMERA_KEYS, *CameraConfig.model_fields) if '_' in name)})\b"
+)
 
 
 def _code_of(error: LprError, request: CommandRequest) -> ReplyCode:

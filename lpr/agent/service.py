@@ -19,7 +19,7 @@ import structlog
 
 import lpr
 from lpr.agent.board import Board
-from lpr.agent.control import CommandHandler
+from lpr.agent.control import CommandHandler, in_the_wires_names
 from lpr.agent.memory import TrackingMemory
 from lpr.agent.page import PageSource, picture_of
 from lpr.agent.pipeline import CameraPipeline, DecoderSays
@@ -384,8 +384,9 @@ class Agent:
                 config = apply_changes(self.config, changes)
                 await asyncio.to_thread(RuntimeOverrides(self.config.agent.data_dir).keep, changes)
             except ConfigError as error:
-                await self.config_refused(error)
-                raise
+                told = in_the_wires_names(error)
+                await self.config_refused(told)
+                raise told from error
             return await self._take_config(config)
 
     async def config_refused(self, error: ConfigError) -> None:

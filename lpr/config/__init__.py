@@ -28,6 +28,7 @@ from lpr.config.model import (
     WebConfig,
 )
 from lpr.config.overrides import (
+    CAMERA_KEYS,
     WHY_FIXED,
     Changes,
     RuntimeOverrides,
@@ -38,6 +39,7 @@ from lpr.config.overrides import (
 from lpr.config.quantities import format_duration, format_size, parse_duration, parse_size
 
 __all__ = [
+    "CAMERA_KEYS",
     "WHY_FIXED",
     "AckRule",
     "AgentConfig",

@@ -7,6 +7,8 @@ Rules:
 3. What is kept is only what was changed, so that the file stays in force for everything else.
 4. A kept change that fits no more (its camera is gone, its value is no longer allowed) is passed over with a warning;
    a damaged file is set aside. Neither ever stops the agent.
+5. One change after another gives the same as both merged, or a restart would bring back what a newer one had replaced:
+   `_canonical` gives each change the one form of which that is true.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 
 from lpr.config.document import Problem
-from lpr.config.model import AgentConfig, CameraConfig, WeatherConfig
+from lpr.config.model import AgentConfig, CameraConfig, DirectionConfig, WeatherConfig
 from lpr.config.problems import config_error, problems_of
 from lpr.config.schema import nearest
 from lpr.domain.errors import ConfigError
@@ -71,7 +73,7 @@ def apply_changes(config: AgentConfig, changes: Changes) -> AgentConfig:
 
     Raises `ConfigError` naming every field that is unknown, cannot be changed at run time, or has a wrong value.
     """
-    data = config.model_dump()
+    data, changes = config.model_dump(), _canonical(changes)
     problems = [*_put_cameras(data["cameras"], changes.get("cameras", {})), *_put_weather(data, changes)]
     problems += [
         Problem((key,), f"cannot be changed while the agent runs: {WHY_FIXED[key]}; change the file and restart")
@@ -139,7 +141,8 @@ class RuntimeOverrides:
     def keep(self, changes: Changes) -> None:
         """Add `changes`, already validated, to those kept; on disk for good when this returns. Raises `ConfigError`."""
         kept, _ = self.read()
-        text = json.dumps(merge_changes(kept, changes), ensure_ascii=False, indent=2, allow_nan=False)
+        merged = merge_changes(_canonical(kept), _canonical(changes))
+        text = json.dumps(merged, ensure_ascii=False, indent=2, allow_nan=False)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self.path, text + "\n")
@@ -165,6 +168,29 @@ def effective_config(base: AgentConfig, *, set_aside: bool = True) -> tuple[Agen
     return RuntimeOverrides(base.agent.data_dir).effective(base, set_aside=set_aside)
 
 
+def _canonical(changes: Changes) -> dict[str, Any]:
+    """`changes` with one name for each thing, and with null spelt out where it means several keys at once."""
+    plain = dict(changes)
+    if "weather" in plain and plain["weather"] is None:
+        plain["weather"] = dict.fromkeys(WeatherConfig.model_fields)
+    if isinstance(cameras := plain.get("cameras"), Mapping):
+        plain["cameras"] = {
+            camera_id: _canonical_camera(camera) if isinstance(camera, Mapping) else camera
+            for camera_id, camera in cameras.items()
+        }
+    return plain
+
+
+def _canonical_camera(changes: Changes) -> dict[str, Any]:
+    plain = dict(changes)
+    gate = plain.get("gate")
+    if isinstance(gate, Mapping) and set(gate) == {"name"}:
+        plain["gate_name"] = plain.pop("gate")["name"]
+    if "direction" in plain and plain["direction"] is None:
+        plain["direction"] = DirectionConfig().model_dump(mode="json")
+    return plain
+
+
 def _put_cameras(cameras: list[dict[str, Any]] | tuple[dict[str, Any], ...], wanted: Any) -> Iterator[Problem]:
     if not isinstance(wanted, Mapping):
         yield Problem(("cameras",), "must be an object with a camera's id for each key")
@@ -180,18 +206,15 @@ def _put_cameras(cameras: list[dict[str, Any]] | tuple[dict[str, Any], ...], wan
 
 
 def _put_camera(camera: dict[str, Any], camera_id: str, changes: Changes) -> Iterator[Problem]:
-    flat = dict(changes)
-    gate = flat.get("gate")
-    if isinstance(gate, Mapping) and set(gate) == {"name"}:
-        flat |= {"gate_name": gate["name"]}
-        del flat["gate"]
-    for key, value in flat.items():
+    for key, value in changes.items():
         where = CAMERA_KEYS.get(key)
         if where is not None:
             target = camera
             for part in where[:-1]:
                 target = target[part]
-            target[where[-1]] = value
+            before = target[where[-1]]
+            both = isinstance(before, Mapping) and isinstance(value, Mapping)
+            target[where[-1]] = {**before, **value} if both else value
         elif key in CameraConfig.model_fields:
             why = _WHY_CAMERA_FIXED[key]
             yield Problem(("cameras", camera_id, key), f"cannot be changed while the agent runs: {why}")
@@ -203,9 +226,7 @@ def _put_weather(data: dict[str, Any], changes: Changes) -> Iterator[Problem]:
     if "weather" not in changes:
         return
     wanted = changes["weather"]
-    if wanted is None:
-        data["weather"] = {}
-    elif not isinstance(wanted, Mapping):
+    if not isinstance(wanted, Mapping):
         yield Problem(("weather",), f"must be an object with {', '.join(WeatherConfig.model_fields)}, or null")
     else:
         data["weather"] = {**data["weather"], **wanted}

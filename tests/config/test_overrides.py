@@ -119,6 +119,55 @@ def test_kept_changes_hold_at_the_next_start(config: AgentConfig) -> None:
     assert [path.name for path in config.agent.data_dir.iterdir()] == ["overrides.json"]
 
 
+GOOD_CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "cameras": st.fixed_dictionaries(
+            {},
+            optional={
+                camera_id: st.fixed_dictionaries(
+                    {},
+                    optional={
+                        "fps": st.sampled_from([3, 5]),
+                        "roi": st.sampled_from([None, [], [[0, 0], [1, 0], [1, 1]]]),
+                        "min_confidence": st.sampled_from([None, 0.5]),
+                        "gate_name": st.sampled_from([None, "", "A"]),
+                        "gate": st.fixed_dictionaries({"name": st.sampled_from(["B", "C"])}),
+                        "direction": st.none()
+                        | st.fixed_dictionaries(
+                            {},
+                            optional={
+                                "towards": st.sampled_from(["entry", "exit"]),
+                                "line": st.sampled_from([None, [[0, 0.5], [1, 0.5]]]),
+                            },
+                        ),
+                    },
+                )
+                for camera_id in ("CAM_001", "CAM-2")
+            },
+        ),
+        "weather": st.none()
+        | st.fixed_dictionaries(
+            {}, optional={"condition": st.sampled_from([None, "mưa"]), "humidity": st.sampled_from([None, 70])}
+        ),
+    },
+)
+
+
+@given(st.lists(GOOD_CHANGES, max_size=4))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_restart_brings_what_was_in_force(config: AgentConfig, commands: list[dict[str, Any]]) -> None:
+    file = apply_changes(
+        config, {"weather": {"condition": "nắng"}, "cameras": {"CAM_001": {"direction": {"towards": "exit"}}}}
+    )
+    in_force, overrides = file, RuntimeOverrides(config.agent.data_dir)
+    for changes in commands:
+        in_force = apply_changes(in_force, changes)
+        overrides.keep(changes)
+    assert effective_config(file) == (in_force, [])
+    overrides.path.unlink(missing_ok=True)
+
+
 def test_without_kept_changes_the_file_is_in_force(config: AgentConfig) -> None:
     assert effective_config(config) == (config, [])
 
