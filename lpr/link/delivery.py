@@ -340,8 +340,9 @@ class Delivery:
         if advanced <= 0 or not (earlier.pending_bytes or progress.pending_bytes):
             return
         self._alive_at = max(self._alive_at, now)
-        # Only a pipe that was full all the time tells its width.
-        if earlier.pending_bytes and progress.pending_bytes and now - then >= _SHORTEST_SAMPLE_S:
+        # Only a pipe that was full all the time tells its width: one whose first bytes are not all through yet. Else a
+        # status that went in a moment would make the next event, a second later, look like one over a modem.
+        if advanced < earlier.pending_bytes and now - then >= _SHORTEST_SAMPLE_S:
             self._uplink.append(advanced / (now - then))
 
     # What to do

@@ -196,6 +196,23 @@ def test_a_slow_line_is_given_only_what_it_carries_in_a_few_seconds() -> None:
     assert len(world.open) == 1
 
 
+def test_a_line_that_was_idle_between_two_looks_is_not_called_slow() -> None:
+    world = connected()
+    warm_up(world)
+    late = world.record()
+    world.machine.progressed(world.now, Progress(740, 860))
+    world.advance(1.0)
+    world.machine.progressed(world.now, Progress(3_400, 310_000))
+    others = [world.record() for _ in range(5)]
+    assert in_flight(world) == [late, *others]
+
+    # So an answer that comes late holds up nobody, and costs no connection.
+    for name in others:
+        answer(world, name, Stored())
+    world.advance(15.0)
+    assert world.up
+
+
 def test_retry_after_is_kept_to_the_millisecond() -> None:
     world = connected()
     name = world.record()
