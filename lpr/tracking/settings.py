@@ -59,7 +59,7 @@ class TrackingSettings:
     """Natural logarithm of the odds between the voted text and the same with its weakest character changed."""
     min_width_px: float = 36.0
     """Narrower plates are tracked but do not settle: below this characters are 4 pixels wide."""
-    single_frame_confidence: float = 0.85
+    single_frame_confidence: float = 0.83
     """A vehicle that was seen in one frame only (two frames a second, or a folder of photographs)."""
 
     max_gap_s: float = 2.0

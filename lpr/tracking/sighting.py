@@ -35,9 +35,10 @@ STEADY_FRAMES_SHORT: Final = 4
 """A plate with few digits may be a longer one whose end is covered: it must have kept its shape for longer."""
 INVALID_EXTRA_FRAMES: Final = 4
 """Outside the grammar there is mostly a part of a plate: wait for the rest of it, and `invalid_wait_s` at least."""
-DOUBTFUL_CONFIDENCE: Final = 0.95
+DOUBTFUL_CONFIDENCE: Final = 0.9
 DOUBTFUL_FRAMES: Final = 5
-"""A text that is less sure waits for so many frames: while the plate is in sight, the next look may tell."""
+DOUBTFUL_S: Final = 1.0
+"""A text that is less sure waits for so many frames and so long: while the plate is in sight, a better one may come."""
 LEAST_WEIGHT: Final = 0.01
 """A frame that saw less than this saw nothing."""
 SETTLED_WEIGHT: Final = 0.8
@@ -286,7 +287,8 @@ class Sighting:
         share, count = self.vote.agreement(text.text)
         if count < frames or share < settings.min_agreement:
             return None
-        if self.voted < DOUBTFUL_FRAMES and text.confidence < DOUBTFUL_CONFIDENCE:
+        seen_s = self.last_seen.seconds_since(self.read_since)
+        if text.confidence < DOUBTFUL_CONFIDENCE and (self.voted < DOUBTFUL_FRAMES or seen_s < DOUBTFUL_S):
             return None
         return text if _sure(text, settings) else None
 

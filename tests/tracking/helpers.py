@@ -37,8 +37,11 @@ def frame(seconds: float, camera_id: str = "CAM") -> Frame:
     return Frame(camera_id, round(seconds * 1000), BLACK, at(seconds))
 
 
-def table(text: str, sure: float = 0.99, rivals: Mapping[int, tuple[str, float]] | None = None) -> NDArray[np.float32]:
-    """A recogniser's output for `text`; `rivals` gives places of it to other characters with so much probability."""
+def table(text: str, sure: float = 0.998, rivals: Mapping[int, tuple[str, float]] | None = None) -> NDArray[np.float32]:
+    """A recogniser's output for `text`, by default as for a clean plate.
+
+    `rivals` gives places of it to other characters with so much probability.
+    """
     probabilities = np.full((SLOTS, CLASSES), (1 - sure) / (CLASSES - 1))
     for place in range(SLOTS):
         probabilities[place, INDEX[text[place]] if place < len(text) else BLANK] = sure
@@ -53,7 +56,7 @@ def read(
     text: str,
     box: Box,
     *,
-    sure: float = 0.99,
+    sure: float = 0.998,
     rivals: Mapping[int, tuple[str, float]] | None = None,
     readable: float = 0.98,
     sharpness: float = 12.0,

@@ -29,7 +29,7 @@ from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.tracker import PassageTracker
 
-LEGIBLE = Conditions(damaged=0.0, ruined=0.0)
+LEGIBLE = Conditions(damaged=0.0, deceptive=0.0, slipping=0.0, ruined=0.0)
 
 
 def play(street: Street, emit: EmitRule = EmitRule.SETTLED) -> tuple[Score, list[Passage]]:
@@ -61,7 +61,7 @@ def test_every_legible_vehicle_comes_out_once_right_and_in_order(seed: int, emit
 
 @pytest.mark.parametrize("scene", ["pack", "row", "queue", "crossing"])
 def test_every_hard_scene_comes_out_whole_at_two_frames_a_second(scene: str) -> None:
-    street = Street(4, Conditions(fps=2.0, damaged=0.0, ruined=0.0))
+    street = Street(4, Conditions(fps=2.0, damaged=0.0, deceptive=0.0, ruined=0.0))
     for _ in range(5):
         getattr(street, scene)()
     result, _ = play(street)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lpr.tracking.grammar import decide
-from lpr.tracking.vote import Spelling, TextVote, conflict
+from lpr.tracking.vote import AS_IT_STANDS, PROMISED, SURE, Spelling, TextVote, conflict, promised
 from tests.tracking.helpers import table
 
 TEXT = "59X112345"
@@ -37,11 +37,11 @@ def add(
 
 
 def test_frames_that_agree_are_surer_than_each_of_them() -> None:
-    once, often = vote_of((TEXT, 0.97)), vote_of(*[(TEXT, 0.97)] * 5)
+    once, often = vote_of((TEXT, 0.99)), vote_of(*[(TEXT, 0.99)] * 5)
 
     assert once.decision().text == often.decision().text == TEXT
     assert once.decision().confidence < often.decision().confidence
-    assert often.decision().confidence > 0.88
+    assert often.decision().confidence > 0.89
     assert len(often.decision().character_confidences) == len(TEXT)
 
 
@@ -70,6 +70,33 @@ def test_what_every_frame_doubts_alike_stays_doubtful() -> None:
 
     assert vote.decision().text[5] == "7"
     assert 0.85 < vote.decision().character_confidences[5] < 0.96
+
+
+@pytest.mark.parametrize("frames", [2, 5, 50])
+def test_a_clean_plate_is_told_as_sure_and_one_that_all_frames_misread_alike_is_not(frames: int) -> None:
+    clean, deceived = TextVote(decide), TextVote(decide)
+    for _ in range(frames):
+        add(clean, TEXT, sure=0.998)
+        add(deceived, TEXT, sure=0.998, rivals={5: ("7", 0.94)})
+
+    assert clean.decision().confidence > PROMISED
+    assert deceived.decision().text[5] == "7"
+    assert deceived.decision().confidence < PROMISED
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_what_is_told_rises_with_what_the_vote_says_and_never_says_more(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+
+    assert 0 <= promised(low) <= promised(high) <= 1
+    assert promised(high) <= high + 1e-12
+
+
+def test_only_a_vote_that_is_sure_is_promised() -> None:
+    assert promised(SURE) == pytest.approx(PROMISED)
+    assert [promised(each) for each in (0.0, 0.5, AS_IT_STANDS)] == [0.0, 0.5, AS_IT_STANDS]
+    assert promised(1.0) == pytest.approx(1.0)
 
 
 def test_standing_still_for_long_proves_less_than_three_looks() -> None:
@@ -108,7 +135,7 @@ def test_of_one_longer_and_one_shorter_read_the_longer_wins() -> None:
 def test_a_lasting_letter_among_digits_is_corrected_by_its_place() -> None:
     vote = TextVote(decide)
     for _ in range(6):
-        add(vote, TEXT, rivals={8: ("S", 0.7)})
+        add(vote, TEXT, sure=0.998, rivals={8: ("S", 0.7)})
 
     assert vote.decision().text == "59X112345"
     assert vote.decision().valid
