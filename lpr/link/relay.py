@@ -34,6 +34,8 @@ from lpr.outbox.base import Entry, Outbox, Ticket
 
 _TURNS_TO_READ = 4
 """Rounds of the event loop from bytes at the socket to an answer: read, frame, packet, callback."""
+SAME_FAILURE_AGAIN_S = 600.0
+"""An outage that goes on is logged once in this time: in a week of it there are 20 000 attempts."""
 SETTLE_RETRY_S = 1.0
 """Pause before the outbox is asked again to delete what it could not."""
 
@@ -141,6 +143,8 @@ class Relay:
         self._alarm: tuple[float, asyncio.Task[None]] | None = None
         self._progress_at_s = 0.0
         self._token: str | None = None
+        self._logged_failure: tuple[str, float] | None = None
+        """What was said last of a failed attempt and when, since the last connection that stood."""
         self._server_origin: datetime | None = None
         """When our monotonic clock stood at zero, by the back-end's wall clock; None where it never told."""
         self._state = LinkState(
@@ -290,6 +294,7 @@ class Relay:
         if self._metrics is not None:
             self._metrics.connected()
             self._metrics.link(up=True)
+        self._logged_failure = None
         log.info("connected to the back-end", url=self._settings.url, replay_per_second=replay_per_second)
 
     async def _hold(self, transport: Transport) -> None:
@@ -357,6 +362,14 @@ class Relay:
         )
         if self._metrics is not None:
             self._metrics.connect_failed("refused" if refused else "unreachable")
+        self._log_failure(error)
+
+    def _log_failure(self, error: LinkError) -> None:
+        now_s, before = self._now(), self._logged_failure
+        if before is not None and before[0] == error.message and now_s - before[1] < SAME_FAILURE_AGAIN_S:
+            log.debug("no link to the back-end", error=error.message, hint=error.hint)
+            return
+        self._logged_failure = (error.message, now_s)
         log.warning("no link to the back-end", error=error.message, hint=error.hint)
 
     def _announce_wait(self, retry_state: RetryCallState) -> None:

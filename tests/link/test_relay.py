@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import structlog
 from tenacity import AsyncRetrying, RetryCallState
 
 from lpr.domain.clock import isoformat_ms
@@ -17,6 +18,7 @@ from lpr.domain.errors import LinkError, LinkRefusedError, OutboxError
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState
+from lpr.link.relay import SAME_FAILURE_AGAIN_S
 from lpr.metrics import Metrics, Stage
 from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.memory import MemoryOutbox
@@ -435,3 +437,30 @@ async def test_a_programming_error_in_a_part_ends_the_relay() -> None:
             await site.record()
             await clock.settle()
     assert caught.group_contains(ZeroDivisionError)
+
+
+async def test_an_outage_that_goes_on_is_logged_now_and_then_and_its_end_and_the_next_one_at_once() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+
+    def refuse(times: int, words: str = "nobody listens") -> None:
+        backend.refusals.extend(LinkError(words) for _ in range(times))
+
+    def told(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+        return [line.get("error", line["event"]) for line in lines if line["log_level"] != "debug"]
+
+    refuse(10_000)
+    with structlog.testing.capture_logs() as lines:
+        async with joined(backend, clock) as site:
+            await clock.advance(SAME_FAILURE_AGAIN_S - 60)
+            assert told(lines) == ["nobody listens"]
+            assert site.relay.state().failed_attempts > 10
+            await clock.advance(120)
+            assert told(lines) == ["nobody listens"] * 2
+            backend.refusals.clear()
+            refuse(5, "no answer")
+            await clock.advance(200)
+            assert told(lines)[2:] == ["no answer", "connected to the back-end"]
+            refuse(1, "no answer")
+            backend.drop("gone")
+            await clock.advance(60)
+            assert "no answer" in told(lines)[4:]
