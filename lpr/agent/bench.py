@@ -29,6 +29,7 @@ from lpr.domain.frame import Frame
 from lpr.domain.geometry import Quad
 from lpr.domain.passage import Action, Passage, PassageOutcome
 from lpr.domain.plate import PlateRead
+from lpr.link.commands import obey_nothing
 from lpr.link.relay import Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.metrics import Metrics, Percentiles, Stage
@@ -179,7 +180,7 @@ class _Delivery:
             settings,
             lambda: SocketIoTransport(settings),
             next_epoch=lambda: next(epochs),
-            on_command=_refuse,
+            on_command=obey_nothing,
             metrics=self._metrics,
         )
         self._running = asyncio.create_task(self._relay.run())
@@ -202,10 +203,6 @@ class _Delivery:
         await self._running
         await self._outbox.close()
         await self._backend.close()
-
-
-async def _refuse(name: str, _args: object) -> dict[str, Any]:
-    return {"status": "error", "message": f"a bench obeys no commands, {name} neither"}
 
 
 def _tracker(config: AgentConfig, camera: CameraConfig) -> PassageTracker:

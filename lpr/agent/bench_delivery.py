@@ -29,6 +29,7 @@ from lpr.domain.choices import ImageMode
 from lpr.domain.errors import LinkError
 from lpr.domain.events import PlateDetected
 from lpr.link.base import DeliveryLimits, LinkPhase, LinkSettings, LinkState
+from lpr.link.commands import obey_nothing
 from lpr.link.relay import Delivered, Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.outbox.bench import EVENT_BYTES, RecordingSpeed, measure_recording, sample_event
@@ -386,7 +387,7 @@ class _Station:
             self.settings,
             lambda: SocketIoTransport(self.settings),
             next_epoch=lambda: next(epochs),
-            on_command=_refuse,
+            on_command=obey_nothing,
             on_delivered=self._delivered,
             on_change=self._changed,
         )
@@ -443,7 +444,3 @@ class _Station:
 
     def _changed(self, state: LinkState) -> None:
         (self._up.set if state.phase is LinkPhase.UP else self._up.clear)()
-
-
-async def _refuse(name: str, _args: object) -> dict[str, Any]:
-    return {"status": "error", "message": f"a bench obeys no commands, {name} neither"}

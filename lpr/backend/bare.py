@@ -19,7 +19,7 @@ import aiohttp
 import socketio
 from aiohttp import web
 
-from lpr.domain.errors import LprError
+from lpr.domain.errors import BackendError
 
 NAMESPACE: Final = "/ai"
 MAX_MESSAGE_BYTES: Final = 1_000_000
@@ -58,7 +58,7 @@ def _acknowledge(name: str, sid: str, *args: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def bare_server() -> AsyncIterator[str]:
-    """The server as a child process inside the block; its address. Raises `LprError` where it does not start."""
+    """The server as a child process inside the block; its address. Raises `BackendError` where it does not start."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -81,9 +81,9 @@ async def _address_of(child: asyncio.subprocess.Process) -> str:
         async with asyncio.timeout(SERVER_WITHIN_S):
             line = await child.stdout.readline()
     except TimeoutError as error:
-        raise LprError(f"the bare server did not start within {SERVER_WITHIN_S:g} s") from error
+        raise BackendError(f"the bare server did not start within {SERVER_WITHIN_S:g} s") from error
     if not line:
-        raise LprError("the bare server did not start", hint="what it said stands above")
+        raise BackendError("the bare server did not start", hint="what it said stands above")
     return line.decode().strip()
 
 
@@ -110,7 +110,7 @@ class BareLine:
         self._client: Any
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises `LprError`."""
+        """Connect. Raises `BackendError`."""
         # Our own, because the library's is not closed where it does not come to a connection.
         self._session = aiohttp.ClientSession()
         self._client = socketio.AsyncClient(reconnection=False, handle_sigint=False, http_session=self._session)
@@ -118,7 +118,7 @@ class BareLine:
             await self._client.connect(self._url, transports=["websocket"], namespaces=[NAMESPACE])
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError) as error:
             await self._session.close()
-            raise LprError(f"cannot connect to {self._url}: {error}") from error
+            raise BackendError(f"cannot connect to {self._url}: {error}") from error
         return self
 
     async def __aexit__(

@@ -24,7 +24,7 @@ from lpr.backend.faults import STORED, Fault, FaultKind, FaultPlan
 from lpr.backend.messages import DETECTED, Message, UnreadableMessageError, understand
 from lpr.backend.store import EventStore, Kept, StoredEvent
 from lpr.domain.clock import isoformat_ms
-from lpr.domain.errors import LinkError, LprError
+from lpr.domain.errors import BackendError, LinkError
 
 HELLO: Final = "agent_hello"
 FAREWELL_S: Final = 0.2
@@ -371,7 +371,7 @@ class AgentHub:
             kept = await self.store.keep(message)
         except UnreadableMessageError as error:
             return _rejection(error.event_id, "UNREADABLE", str(error))
-        except LprError as error:
+        except BackendError as error:
             log.error("%s", error)
             return _postponement(message, error, self.settings.retry_after_ms)
         self._tell_event(kept)
@@ -406,7 +406,7 @@ def _rejection(event_id: object, code: str, message: str) -> dict[str, Any]:
     return {"status": "rejected", "eventId": event_id, "code": code, "message": message}
 
 
-def _postponement(message: Message, error: LprError, retry_after_ms: int) -> dict[str, Any]:
+def _postponement(message: Message, error: BackendError, retry_after_ms: int) -> dict[str, Any]:
     return {
         "status": "retry",
         "eventId": message.event_id,

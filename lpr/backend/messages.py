@@ -19,7 +19,6 @@ from typing import Any, Final, TypeAlias
 DETECTED: Final = "license_plate_detected"
 STATUS: Final = "processing_status"
 ERROR: Final = "error"
-EVENT_TYPES: Final = (DETECTED, STATUS, ERROR)
 
 PICTURE_FIELDS: Final = ("processedImage", "originalImage")
 

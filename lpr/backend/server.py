@@ -13,7 +13,7 @@ from aiohttp import web
 
 from lpr.backend.hub import AgentHub, BackendSettings
 from lpr.backend.pages import add_routes
-from lpr.domain.errors import WebError
+from lpr.domain.errors import BackendError, reason_of
 
 CLOSE_GRACE_S: Final = 2.0
 """How long closing waits for requests that are being answered."""
@@ -28,7 +28,7 @@ class Backend(AgentHub):
         self._port = 0
 
     async def __aenter__(self) -> Self:
-        """Open the store and listen. Raises `WebError` where the port is taken, `LprError` where the file fails."""
+        """Open the store and listen. Raises `BackendError` where the port is taken or the file fails."""
         await self.store.open()
         try:
             await self._listen()
@@ -62,8 +62,8 @@ class Backend(AgentHub):
             site = web.TCPSite(self._runner, host, port)
             await site.start()
         except OSError as error:
-            raise WebError(
-                f"the back-end cannot listen on {host}:{port}: {error.strerror or error}",
+            raise BackendError(
+                f"the back-end cannot listen on {host}:{port}: {reason_of(error)}",
                 hint="another program may hold the port; choose a free one with --port",
             ) from error
         self._port = self._runner.addresses[0][1]

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 from lpr.backend.messages import DETECTED, ERROR, Message, UnreadableMessageError
 from lpr.domain.clock import isoformat_ms
-from lpr.domain.errors import LprError
+from lpr.domain.errors import BackendError
 
 _T = TypeVar("_T")
 
@@ -130,7 +130,7 @@ class _Job:
 
 
 class EventStore:
-    """The table. Open it with `open`, close it with `close`; every method raises `LprError` where the disk fails."""
+    """The table. Open it with `open`, close it with `close`; methods raise `BackendError` where the disk fails."""
 
     def __init__(self, path: Path | None = None) -> None:
         """`path` None keeps everything in memory."""
@@ -144,7 +144,7 @@ class EventStore:
         return "memory" if self._path is None else str(self._path)
 
     async def open(self) -> None:
-        """Open or create the file. Raises `LprError` where it cannot be written or is something else."""
+        """Open or create the file. Raises `BackendError` where it cannot be written or is something else."""
         opened = asyncio.get_running_loop().create_future()
         self._thread = threading.Thread(
             target=self._run, args=(asyncio.get_running_loop(), opened), name="backend-store", daemon=True
@@ -153,7 +153,7 @@ class EventStore:
         try:
             await opened
         except sqlite3.Error as error:
-            raise LprError(
+            raise BackendError(
                 f"the back-end's database {self.where} cannot be opened: {error}",
                 hint="give another file with --database, or leave it out to keep events in memory",
             ) from error
@@ -222,14 +222,14 @@ class EventStore:
 
     async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._thread is None:
-            raise LprError("the back-end's store is closed")
+            raise BackendError("the back-end's store is closed")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[_T] = loop.create_future()
         self._jobs.put(_Job(work, loop, done))
         try:
             return await done
         except sqlite3.Error as error:
-            raise LprError(
+            raise BackendError(
                 f"the back-end's database {self.where} failed: {error}",
                 hint="look at the disk's free space and the file's permissions",
             ) from error

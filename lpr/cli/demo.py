@@ -58,7 +58,6 @@ class Tally:
     expected: tuple[str, ...]
     texts: list[str] = field(default_factory=list)
     unreadable: int = 0
-    latencies_ms: list[float] = field(default_factory=list)
 
     def add(self, kept: Kept) -> None:
         """Count one event, once."""

@@ -14,11 +14,14 @@
     │   ├── LinkRefusedError      it answered, and said no (token, namespace)
     │   │   └── LinkUntrustedError    we say no: its certificate, or our own TLS files, are not right
     │   └── ProtocolError         what it sent is not what the contract says
-    └── WebError         the local page cannot be served
+    ├── WebError         the local page cannot be served
+    └── BackendError     the small back-end cannot listen, start or keep what it got
 
 "No plate seen" is a result and never an error. Foreign exceptions are translated into these once, at the border where
 they arise.
 """
+
+import os
 
 
 class LprError(Exception):
@@ -87,3 +90,12 @@ class ProtocolError(LinkError):
 
 class WebError(LprError):
     """The local page cannot be served."""
+
+
+class BackendError(LprError):
+    """The small back-end (`lpr-agent backend`, demo, bench) cannot listen, start or keep what it got."""
+
+
+def reason_of(error: OSError) -> str:
+    """The system's words alone: asyncio puts a sentence of its own around them, with the address once more."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)

@@ -140,3 +140,8 @@ def _resolve(answer: asyncio.Future[CommandReply], reply: CommandReply) -> None:
     """The one who asked may be gone: its connection, and with it the waiting call, may have ended."""
     if not answer.done():
         answer.set_result(reply)
+
+
+async def obey_nothing(name: str, _args: object) -> dict[str, Any]:
+    """Every command's answer where nobody is there to obey: the `on_command` of measurements."""
+    return {"status": "error", "message": f"a measurement obeys no commands, {name} neither"}

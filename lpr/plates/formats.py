@@ -27,7 +27,6 @@ SERIES: Final = tuple("ABCDEFGHKLMNPSTUVXYZ")
 SECOND: Final = tuple("ABCDEFGHKLMNPRSTUVXYZ")
 """Second letter of a motorbike series: sources disagree on G and R, both are taken."""
 
-BLUE_SERIES: Final = tuple("ABCDEFGHKLM")
 OLD_SERIES: Final = tuple("IJOQR")
 """Before 2010 cars also had these, always with four digits."""
 

@@ -21,7 +21,6 @@ import asyncio
 import hashlib
 import json
 import math
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ import structlog
 from aiohttp import web
 
 from lpr.domain.clock import isoformat_ms
-from lpr.domain.errors import ImageError, WebError
+from lpr.domain.errors import ImageError, WebError, reason_of
 from lpr.metrics import Metrics, Stage
 from lpr.web.health import problems
 from lpr.web.source import CameraPicture, CameraView, PassageView, StandingView, StatusSource, StatusView
@@ -89,7 +88,7 @@ async def serve(
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             raise WebError(
-                f"the local page cannot be served on {host}:{port}: {_reason(error)}",
+                f"the local page cannot be served on {host}:{port}: {reason_of(error)}",
                 hint="set web.host and web.port to an address of this machine and a port that no other program holds",
             ) from error
         yield ServedPage(host, runner.addresses[0][1])
@@ -118,11 +117,6 @@ def create_app(source: StatusSource, metrics: Metrics, *, only_local: bool = Fal
     app.router.add_get("/healthz", page.health)
     app.router.add_get("/metrics", page.metrics)
     return app
-
-
-def _reason(error: OSError) -> str:
-    # asyncio puts a sentence of its own around the system's words, with the address once more.
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 class _Page:

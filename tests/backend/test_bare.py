@@ -11,7 +11,7 @@ import pytest
 
 from lpr.backend import bare
 from lpr.backend.bare import BareLine, bare_server
-from lpr.domain.errors import LprError
+from lpr.domain.errors import BackendError
 
 
 def bare_processes() -> list[psutil.Process]:
@@ -30,13 +30,13 @@ async def test_everything_is_acknowledged_with_so_many_in_flight_and_the_server_
 
 
 async def test_a_server_that_does_not_answer_is_said() -> None:
-    with pytest.raises(LprError, match=r"cannot connect to http://127\.0\.0\.1:9"):
+    with pytest.raises(BackendError, match=r"cannot connect to http://127\.0\.0\.1:9"):
         async with BareLine("http://127.0.0.1:9"):
             pytest.fail("nothing listens there")
 
 
 async def test_a_server_that_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/true")
-    with pytest.raises(LprError, match="did not start"):
+    with pytest.raises(BackendError, match="did not start"):
         async with bare_server():
             pytest.fail("it gave no address")

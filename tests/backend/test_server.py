@@ -16,7 +16,7 @@ from lpr.backend.faults import parse_fault
 from lpr.backend.hub import CommandTimeoutError
 from lpr.backend.server import Backend, BackendSettings
 from lpr.domain.choices import ImageMode, PayloadShape
-from lpr.domain.errors import LinkError, LprError, WebError
+from lpr.domain.errors import BackendError, LinkError
 from tests.backend.helpers import Serve, connected, message
 
 
@@ -298,14 +298,14 @@ async def test_a_port_in_use_is_said_in_words(serve: Serve) -> None:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        with pytest.raises(WebError, match=f"127.0.0.1:{port}") as caught:
+        with pytest.raises(BackendError, match=f"127.0.0.1:{port}") as caught:
             async with serve(port=port):
                 pass
         assert "--port" in (caught.value.hint or "")
 
 
 async def test_a_host_that_is_not_ours_is_said_in_words(serve: Serve) -> None:
-    with pytest.raises(WebError, match=r"192\.0\.2\.1"):
+    with pytest.raises(BackendError, match=r"192\.0\.2\.1"):
         async with serve(host="192.0.2.1"):
             pass
 
@@ -322,5 +322,5 @@ async def test_closing_with_agents_connected_is_quick_and_may_be_done_twice() ->
         assert loop.time() - began < 5
         async with asyncio.timeout(5):
             await agent.gone.wait()
-    with pytest.raises(LprError, match="closed"):
+    with pytest.raises(BackendError, match="closed"):
         await backend.events()

@@ -12,7 +12,7 @@ import pytest
 from lpr import wire
 from lpr.backend.messages import Message, UnreadableMessageError, understand
 from lpr.backend.store import EventStore
-from lpr.domain.errors import LprError
+from lpr.domain.errors import BackendError
 from tests.backend.helpers import detection, message
 
 
@@ -128,7 +128,7 @@ asyncio.run(main())
 async def test_a_file_that_is_no_database_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("these are notes, and not a database at all " * 50)
-    with pytest.raises(LprError, match=r"notes\.txt cannot be opened") as caught:
+    with pytest.raises(BackendError, match=r"notes\.txt cannot be opened") as caught:
         await EventStore(path).open()
     assert caught.value.hint
     assert path.read_text().startswith("these are notes")
@@ -140,12 +140,12 @@ async def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> No
     connection.execute("CREATE TABLE theirs (x)")
     connection.commit()
     connection.close()
-    with pytest.raises(LprError, match="another program"):
+    with pytest.raises(BackendError, match="another program"):
         await EventStore(path).open()
 
 
 async def test_a_folder_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(LprError, match="cannot be opened"):
+    with pytest.raises(BackendError, match="cannot be opened"):
         await EventStore(tmp_path / "nowhere" / "events.db").open()
 
 
@@ -154,5 +154,5 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
     await store.open()
     await store.close()
     await store.close()
-    with pytest.raises(LprError, match="closed"):
+    with pytest.raises(BackendError, match="closed"):
         await store.events()
