@@ -249,17 +249,25 @@ def _file(request: web.Request, file: _File) -> web.Response:
     if any(tag.value == file.tag for tag in request.if_none_match or ()):
         return web.Response(status=304, headers=headers)
     charset = "utf-8" if file.content_type.startswith("text/") else None
-    return web.Response(body=file.body, content_type=file.content_type, charset=charset, headers=headers)
+    return _compressed(web.Response(body=file.body, content_type=file.content_type, charset=charset, headers=headers))
 
 
 def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(
-        text=json.dumps(value, ensure_ascii=False, allow_nan=False),
-        status=status,
-        content_type="application/json",
-        charset="utf-8",
-        headers={"Cache-Control": "no-store"},
+    return _compressed(
+        web.Response(
+            text=json.dumps(value, ensure_ascii=False, allow_nan=False),
+            status=status,
+            content_type="application/json",
+            charset="utf-8",
+            headers={"Cache-Control": "no-store"},
+        )
     )
+
+
+def _compressed(response: web.Response) -> web.Response:
+    """For whoever takes it so: over a mobile line the status, asked for each second, would leave pictures no room."""
+    response.enable_compression()
+    return response
 
 
 def _jpeg(data: bytes, *, keep_s: int = 0) -> web.Response:

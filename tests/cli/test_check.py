@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -25,6 +27,7 @@ from lpr.cli.camera_checks import check_camera
 from lpr.cli.checks import Check
 from lpr.cli.findings import Finding, Verdict, fail, ok, warn
 from lpr.config import AgentConfig, config_from
+from lpr.domain.clock import isoformat_ms
 from lpr.domain.errors import VisionError
 from lpr.outbox.files import DirectoryLock
 from tests.cli.conftest import Answer
@@ -166,8 +169,11 @@ class TestPage:
 class TestBackend:
     async def test_a_back_end_that_takes_us_is_good(self, tmp_path: Path) -> None:
         async with Backend(BackendSettings(port=0, token="abcdef")) as backend:
+            epochs: set[int] = set()
+            backend.on_change(lambda: epochs.update(agent.epoch for agent in backend.agents))
             findings = await checks.check_backend(config(tmp_path, backend={"url": backend.url, "token": "abcdef"}))
-            assert backend.store is not None
+            assert epochs == {0}, "an agent at work stays the live one"
+            assert await backend.events() == []
         assert verdicts(findings) == [Verdict.OK, Verdict.OK]
         assert "namespace /ai entered with a token; it answers agent_hello" in findings[1].message
 
@@ -177,6 +183,14 @@ class TestBackend:
         assert verdicts(findings) == [Verdict.OK, Verdict.FAIL]
         assert "token" in (findings[1].hint or "")
         assert "wr0ng" not in str(findings)
+
+    @pytest.mark.parametrize(("ahead_s", "words"), [(60, "ahead of"), (-60, "behind"), (3, "")])
+    async def test_a_clock_that_is_not_ours_is_warned_of(self, tmp_path: Path, ahead_s: float, words: str) -> None:
+        hello = {"serverTime": isoformat_ms(datetime.now(UTC) + timedelta(seconds=ahead_s))}
+        async with Backend(BackendSettings(port=0, hello=hello)) as backend:
+            findings = await checks.check_backend(config(tmp_path, backend={"url": backend.url}))
+        warned = " ".join(finding.message for finding in findings if finding.verdict is Verdict.WARN)
+        assert re.fullmatch(rf"its clock is (59|60|61) s {words} this machine's" if words else "", warned)
 
     async def test_nobody_listening_fails(self, tmp_path: Path) -> None:
         findings = await checks.check_backend(config(tmp_path, backend={"url": f"http://127.0.0.1:{free_port()}"}))

@@ -44,6 +44,17 @@ async def test_the_page_and_all_that_it_names_come_from_here(http: Client) -> No
         assert "url(" not in await answer.text()
 
 
+async def test_text_travels_compressed_to_whoever_takes_it_so(http: Client, source: FakeStatusSource) -> None:
+    for number in range(40):
+        source.add_passage(f"p-{number}", "29A-123.45")
+    sizes = {}
+    for encoding in ("gzip", "identity"):
+        async with http.get("/api/status", headers={"Accept-Encoding": encoding}) as answer:
+            assert len((await answer.json())["passages"]) == 40
+            sizes[encoding] = int(answer.headers["Content-Length"])
+    assert sizes["gzip"] * 5 < sizes["identity"]
+
+
 async def test_files_are_answered_with_304_when_they_are_known(http: Client) -> None:
     async with http.get("/static/page.js") as answer:
         tag = answer.headers["ETag"]
