@@ -61,12 +61,14 @@ class ConnectionHistory:
 
     `fruitless` is how many in a row gave no picture; `refused` whether the last one failed at the login. Of decoding on
     the GPU: `software_only` once it is given up for this camera, `hardware_failures` how often in a row it broke soon.
+    `resized_to` is the size (width, height) that made us hang up, until pictures of the size that is told have come.
     """
 
     fruitless: int = 0
     refused: bool = False
     software_only: bool = False
     hardware_failures: int = 0
+    resized_to: tuple[int, int] | None = None
 
 
 class FrameSource(Protocol):

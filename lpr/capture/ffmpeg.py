@@ -21,7 +21,7 @@ from lpr.capture.base import CameraSettings
 from lpr.capture.network import check
 from lpr.capture.rtsp import greet
 from lpr.domain.address import StreamAddress
-from lpr.domain.errors import CaptureError
+from lpr.domain.errors import CaptureError, CaptureResizedError
 from lpr.domain.frame import Image
 from lpr.domain.secrets import mask_secrets
 
@@ -34,6 +34,9 @@ _PIPE_BYTES = 1 << 20
 _SAID_BYTES = 4096
 _SAID_LINES = 10
 _SIDE_MAX_PX = 16384
+_RESIZED = b"Input changed"
+"""FFmpeg's words for a picture that is unlike the first one, which it has been told to drop."""
+
 _log = structlog.get_logger("capture")
 
 
@@ -99,7 +102,10 @@ class FfmpegSource:
         self._waiting = self._read_picture(limits.open_timeout_s + limits.read_timeout_s)
 
     def grab(self) -> float | None:
-        """Seconds on this machine's clock, for the pipe carries none. Raises `CaptureError` where pictures stay out."""
+        """Seconds on this machine's clock, for the pipe carries none.
+
+        Raises `CaptureError` where pictures stay out, `CaptureResizedError` where they change their size.
+        """
         while True:
             picture, self._waiting = self._waiting, None
             if picture is None:
@@ -180,6 +186,8 @@ class FfmpegSource:
                 self._said = (self._said + said)[-_SAID_BYTES:]
                 if not said:
                     listening.remove(words)
+                if _RESIZED in self._said:
+                    raise CaptureResizedError(f"{self.description} changed the size of its pictures")
             if pictures in ready:
                 data = os.read(pictures, _PIPE_BYTES)
                 if not data:
@@ -217,8 +225,8 @@ def ffmpeg_command(program: str, fps: float, device: Path | None) -> Sequence[st
     return [
         *(program, "-hide_banner", "-nostats", "-loglevel", "error"),
         *hardware,
-        # More threads hold back a picture each.
-        *("-threads", "1", "-flags", "low_delay"),
+        # More threads hold back a picture each. And pictures of another size would be scaled to that of the first one.
+        *("-threads", "1", "-flags", "+low_delay+drop_changed"),
         *("-protocol_whitelist", protocols, "-f", "concat", "-safe", "0", "-i", "pipe:0", "-an"),
         *("-vf", ",".join([wanted, *fetched, "format=yuv420p"]), "-fps_mode", "passthrough"),
         *("-f", "image2pipe", "-c:v", "pgmyuv", "pipe:1"),

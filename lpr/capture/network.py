@@ -6,12 +6,16 @@ import base64
 import http.client
 import time
 
+import structlog
+
 from lpr.capture.base import CameraSettings, ConnectionHistory
+from lpr.capture.description import Size, described_size
 from lpr.capture.opencv import OpenCvCapture
-from lpr.capture.rtsp import greet, judge, probe, unverified
+from lpr.capture.resize import SizeWatch
+from lpr.capture.rtsp import describe, greet, judge, probe, unverified
 from lpr.domain.address import StreamAddress
 from lpr.domain.choices import RtspTransport
-from lpr.domain.errors import CaptureError
+from lpr.domain.errors import CaptureError, CaptureResizedError
 from lpr.domain.frame import Image
 
 QUICK_OPTIONS = "probesize;32|analyzeduration;1|fpsprobesize;0"
@@ -24,6 +28,10 @@ _AT_ONCE_S = 0.8
 _PATIENT_OPEN_MS = 6_000
 _PATIENT_READ_MS = 12_000
 
+_WHOLE_PICTURE = ord("I")
+
+_log = structlog.get_logger("capture")
+
 
 class NetworkSource:
     """One stream, connected once. Every second try in vain is patient: it looks longer at what the camera sends."""
@@ -31,10 +39,14 @@ class NetworkSource:
     def __init__(self, settings: CameraSettings, address: StreamAddress, history: ConnectionHistory) -> None:
         self._settings = settings
         self._address = address
+        self._history = history
         self._patient = history.fruitless % 2 == 1
         self._refused = history.refused
         self._capture = OpenCvCapture(self._address.masked)
         self._opened_s = 0.0
+        self._size: Size | None = None
+        # Pictures over HTTP come without a description.
+        self._watch = SizeWatch(self._ask_size) if address.scheme.startswith("rtsp") else None
 
     @property
     def live(self) -> bool:
@@ -74,7 +86,10 @@ class NetworkSource:
         self._opened_s = time.monotonic()
 
     def grab(self) -> float | None:
-        """Seconds on the camera's own clock; None where the stream ended."""
+        """Seconds on the camera's own clock; None where the stream ended.
+
+        Raises `CaptureResizedError` where the camera sends pictures of another size than it did at first.
+        """
         asked_s = time.monotonic()
         if not self._capture.grab():
             waited_s = time.monotonic() - asked_s
@@ -86,11 +101,18 @@ class NetworkSource:
             return None
         if self._address.scheme.startswith("http"):
             return time.monotonic() - self._opened_s  # pictures over HTTP carry no time
-        return self._capture.get("CAP_PROP_POS_MSEC") / 1000
+        stamp_s = self._capture.get("CAP_PROP_POS_MSEC") / 1000
+        if self._watch is not None:
+            whole = self._capture.get("CAP_PROP_FRAME_TYPE") == _WHOLE_PICTURE
+            self._watch.picture(whole, stamp_s, time.monotonic())
+            self._heed(self._watch.answer())
+        return stamp_s
 
     def retrieve(self) -> Image:
         """The picture grabbed last."""
-        return self._capture.retrieve()
+        image = self._capture.retrieve()
+        self._size = image.shape[1], image.shape[0]
+        return image
 
     def close(self) -> None:
         """Hang up."""
@@ -98,6 +120,29 @@ class NetworkSource:
 
     def interrupt(self) -> None:
         """The decoder cannot be stopped from outside; its own timeouts end it."""
+
+    def _ask_size(self) -> Size | None:
+        return described_size(describe(self._address, self._settings.limits.open_timeout_s / 2))
+
+    def _heed(self, told: Size | None) -> None:
+        """What the camera has told of its pictures' size, against what they have.
+
+        It is believed once: one whose pictures are not what it tells although they come over a new connection would
+        have us hang up for ever.
+        """
+        size, history = self._size, self._history
+        if told is None or size is None:
+            return
+        if told == size:
+            history.resized_to = None
+        elif told != history.resized_to:
+            history.resized_to = told
+            raise CaptureResizedError(
+                f"{self.description} changed its pictures from {size[0]} x {size[1]} to {told[0]} x {told[1]} pixels"
+            )
+        else:
+            self._watch = None
+            _log.info("picture_size_not_believed", camera=self._settings.camera_id, told=told, seen=size)
 
     def _options(self) -> str:
         options = PATIENT_OPTIONS if self._patient else QUICK_OPTIONS

@@ -11,6 +11,10 @@ The states, and all moves between them:
 
 While a camera is LOST its reader tries again and again; only the moves above are reported, so each loss is told once
 and each recovery once.
+
+A camera that goes on in the same stream with pictures of another size is connected anew at once and stays RUNNING: it
+has sent pictures all the time, and somebody who has just set its resolution, or a switch by day and night, is no alarm.
+Where no picture comes over the new connection in the time that any silence is told in, it is LOST like any other.
 """
 
 from __future__ import annotations
@@ -32,13 +36,16 @@ from lpr.capture.source import describe_source, open_source
 from lpr.capture.stills import Stills
 from lpr.capture.timing import FpsLimiter, RateMeter
 from lpr.domain.clock import Clock, Instant, SystemClock
-from lpr.domain.errors import CaptureError, CaptureRefusedError, ConfigError
+from lpr.domain.errors import CaptureError, CaptureRefusedError, CaptureResizedError, ConfigError
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame
 from lpr.domain.secrets import mask_secrets
 
 SourceFactory: TypeAlias = Callable[[CameraSettings, ConnectionHistory], FrameSource]
 """Makes the source for the next connection, from what the earlier ones have taught."""
+
+RESIZED_AFTER_S = 0.5
+"""A connection that showed pictures for less before they changed is a failure like others, with a wait after it."""
 
 _SAID_WITHIN_S = 10.0
 _SAID_LINES = 10
@@ -273,6 +280,10 @@ class CameraReader:
             if self._stopping.is_set():
                 return
             session = self._session
+            if session is not None and self._is_resized(session, fault):
+                self._log.warning("camera_resized", reason=fault.message)
+                await self._give_up_session()
+                continue
             if session is not None and self._is_slow_to_show(session):
                 self._log.info("camera_slow_to_show", reason=fault.message)
                 await self._give_up_session()
@@ -329,17 +340,20 @@ class CameraReader:
 
     def _told_lost_after_s(self, session: Session) -> float:
         limits = self.settings.limits
-        return limits.first_picture_grace_s if session.opened else limits.stale_after_s
+        # What has been running is not given the time that a camera gets to show its first picture.
+        waiting = session.opened and self._state is not CameraState.RUNNING
+        return limits.first_picture_grace_s if waiting else limits.stale_after_s
 
     def _is_slow_to_show(self, session: Session) -> bool:
         """Whether the first connection of all was good and too short for a camera whose whole pictures are rare."""
         return self._tries == 1 and session.opened and session.first_picture is None
 
+    def _is_resized(self, session: Session, fault: CaptureError) -> bool:
+        """Whether the camera goes on with other pictures; one that changes them all the time is a broken one."""
+        return isinstance(fault, CaptureResizedError) and _shown_s(session) > RESIZED_AFTER_S
+
     def _was_steady(self, session: Session) -> bool:
-        first, last = session.first_picture, session.last_picture
-        return (
-            first is not None and last is not None and last.seconds_since(first) > self.settings.limits.steady_after_s
-        )
+        return _shown_s(session) > self.settings.limits.steady_after_s
 
     # Files ---------------------------------------------------------------------------------------------------------
 
@@ -456,3 +470,9 @@ class CameraReader:
         level("camera_state", state=state.value, previous=change.previous.value, reason=change.reason)
         if self._on_change is not None:
             self._on_change(change)
+
+
+def _shown_s(session: Session) -> float:
+    """How long the connection showed pictures, from the first to the last one."""
+    first, last = session.first_picture, session.last_picture
+    return last.seconds_since(first) if first is not None and last is not None else 0.0

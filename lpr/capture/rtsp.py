@@ -35,7 +35,12 @@ def greet(address: StreamAddress, timeout_s: float) -> None:
 
 
 def probe(address: StreamAddress, timeout_s: float) -> None:
-    """Connect and ask for the stream's description; returns where the camera would send its pictures.
+    """Returns where the camera would send its pictures; blocks and raises as `describe`."""
+    describe(address, timeout_s)
+
+
+def describe(address: StreamAddress, timeout_s: float) -> str:
+    """Connect and ask for the stream's description (SDP); empty where the login is of a kind that we do not speak.
 
     Blocks for about `timeout_s` at most, the resolving of a name aside. Raises `CaptureError` with what is wrong.
     """
@@ -45,10 +50,11 @@ def probe(address: StreamAddress, timeout_s: float) -> None:
         if answer.status == 401 and address.user:
             authorization = _authorization(answer.challenges, address)
             if authorization is None:
-                return  # a scheme that we do not speak: the decoder may
+                return ""  # the decoder may speak it
             answer = _ask(link, address, deadline_s, "DESCRIBE", sequence=2, authorization=authorization)
     _be_rtsp(answer, address)
     judge(answer.status, f"{answer.status} {answer.words}", address)
+    return answer.body
 
 
 @contextmanager
@@ -98,8 +104,9 @@ class _Answer:
         self.challenges = [
             line.split(":", 1)[1].strip() for line in lines[1:] if line.lower().startswith("www-authenticate:")
         ]
-        length = next((line.split(":", 1)[1] for line in lines if line.lower().startswith("content-length:")), "0")
-        self.body_bytes = int(length) if length.strip().isdigit() else 0
+        length = re.search(r"^content-length:\s*(\d{1,9})\s*$", head, re.IGNORECASE | re.MULTILINE | re.ASCII)
+        self.body_bytes = min(int(length[1]), _ANSWER_MAX_BYTES) if length else 0
+        self.body = ""
 
 
 def _ask(
@@ -121,8 +128,9 @@ def _ask(
             received += _receive(link, deadline_s)
         head, _, body = received.partition(b"\r\n\r\n")
         answer = _Answer(head.decode("utf-8", "replace"))
-        while answer.status and len(body) < min(answer.body_bytes, _ANSWER_MAX_BYTES):
+        while answer.status and len(body) < answer.body_bytes:
             body += _receive(link, deadline_s)
+        answer.body = body[: answer.body_bytes].decode("utf-8", "replace")
     except TimeoutError as error:
         raise CaptureError(
             f"{address.place} accepts the connection and then says nothing",

@@ -21,7 +21,7 @@ from lpr.capture.ffmpeg import FfmpegSource, HardwareDecodeError, NoPictureError
 from lpr.capture.network import NetworkSource, check
 from lpr.domain.address import StreamAddress
 from lpr.domain.choices import Decoder
-from lpr.domain.errors import CaptureError
+from lpr.domain.errors import CaptureError, CaptureResizedError
 from lpr.domain.frame import Image
 
 RENDER_NODES = Path("/dev/dri")
@@ -67,8 +67,10 @@ class VaapiSource:
         """As the source that was opened has it."""
         try:
             return self._source.grab()
-        except HardwareDecodeError as error:
-            self._count_failure(error, lasted_s=time.monotonic() - self._opened_s)
+        except (HardwareDecodeError, CaptureResizedError) as error:
+            # A stream that seems to change its size again and again, soon after its start, is not decoded well.
+            if self._source is not self._software:
+                self._count_failure(error, lasted_s=time.monotonic() - self._opened_s)
             raise
 
     def retrieve(self) -> Image:

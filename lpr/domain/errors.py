@@ -3,7 +3,8 @@
     LprError
     ├── ConfigError      the configuration, a file or an argument is wrong: nothing was started
     ├── CaptureError     a camera or file cannot be opened or read
-    │   └── CaptureRefusedError   the camera refuses this user name or password
+    │   ├── CaptureRefusedError   the camera refuses this user name or password
+    │   └── CaptureResizedError   its pictures have another size than before: it has to be opened anew
     ├── VisionError      a network, its device or an inference failed
     │   └── DeviceNotFoundError   the inference device asked for is not in this machine
     ├── ImageError       a picture cannot be encoded or decoded
@@ -46,6 +47,10 @@ class CaptureError(LprError):
 
 class CaptureRefusedError(CaptureError):
     """The camera answered and refuses this user name or password: each further try may lock the account."""
+
+
+class CaptureResizedError(CaptureError):
+    """A stream's pictures have another size than when it was opened: nothing is lost, but it has to be opened anew."""
 
 
 class VisionError(LprError):

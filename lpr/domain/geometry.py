@@ -50,6 +50,10 @@ class Box:
         """The same box in a picture that is `factor` times as large."""
         return Box(self.x * factor, self.y * factor, self.width * factor, self.height * factor)
 
+    def stretched(self, across: float, down: float) -> Box:
+        """The same box in a picture that is `across` times as wide and `down` times as high."""
+        return Box(self.x * across, self.y * down, self.width * across, self.height * down)
+
     def moved(self, dx: float, dy: float) -> Box:
         """The same box, `dx` pixels further right and `dy` further down."""
         return Box(self.x + dx, self.y + dy, self.width, self.height)

@@ -48,6 +48,10 @@ class Pose:
             self.log_size + share * (other.log_size - self.log_size),
         )
 
+    def stretched(self, across: float, down: float) -> Pose:
+        """The same pose in a picture that is so many times as wide and as high."""
+        return Pose(self.x * across, self.y * down, self.log_size + math.log(across * down) / 2)
+
     def distance(self, other: Pose) -> float:
         """To `other`, in the larger one's plate sizes."""
         return math.hypot(self.x - other.x, self.y - other.y) / math.exp(max(self.log_size, other.log_size))
@@ -85,6 +89,11 @@ class Way:
         """The same plate went on like this."""
         for pose in later._poses:
             self.add(pose)
+
+    def stretch(self, across: float, down: float) -> None:
+        """From now on pictures are so many times as wide and as high."""
+        self._poses = [each.stretched(across, down) for each in self._poses]
+        self._smooth = self._smooth.stretched(across, down)
 
     @property
     def first(self) -> Pose | None:

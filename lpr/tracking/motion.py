@@ -73,6 +73,13 @@ class _Axis:
         self.covariance = (1 - gain) * covariance
         self.var_rate = var_rate - rate_gain * covariance
 
+    def stretch(self, factor: float) -> None:
+        """The same in a unit of length that is so many times as short."""
+        self.value, self.rate = self.value * factor, self.rate * factor
+        self.var_value, self.covariance, self.var_rate = (
+            each * factor**2 for each in (self.var_value, self.covariance, self.var_rate)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -163,6 +170,13 @@ class Motion:
     def velocity(self) -> Point:
         """Pixels a second."""
         return (self._x.rate, self._y.rate)
+
+    def stretch(self, across: float, down: float) -> None:
+        """From now on pictures are so many times as wide and as high."""
+        self._x.stretch(across)
+        self._y.stretch(down)
+        self._size.value += math.log(across * down) / 2
+        self._log_ratio += math.log(across / down)
 
     def _acceleration(self) -> float:
         speed = math.hypot(self._x.rate, self._y.rate)

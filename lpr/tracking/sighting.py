@@ -243,6 +243,17 @@ class Sighting:
         if self._keeps_picture and other.best is not None:
             self.best = max(other.best, self.best or other.best, key=self._worth)
 
+    def stretch(self, across: float, down: float) -> None:
+        """From now on pictures are so many times as wide and as high; the best one so far stays what it was."""
+        self.first_box, self.last_box = (each.stretched(across, down) for each in (self.first_box, self.last_box))
+        if self.first_vote and self.last_vote:
+            self.first_vote, self.last_vote = (
+                (at, box.stretched(across, down)) for at, box in (self.first_vote, self.last_vote)
+            )
+        if self._look_pose is not None:
+            self._look_pose = self._look_pose.stretched(across, down)
+        self.way.stretch(across, down)
+
     def half_readable(self) -> bool:
         """Whether it was certainly a plate, though nobody could say for sure which."""
         return self.voted > 0 and (text := self.vote.decision()).valid and text.confidence >= HALF_READABLE

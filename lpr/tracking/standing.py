@@ -7,7 +7,7 @@ is not reported again until it moves. A *different* text in that place is never 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -80,6 +80,11 @@ class StandingMemory:
                 self._cleared[each] = None
         while len(self._cleared) > MAX_TEXTS:
             del self._cleared[next(iter(self._cleared))]
+
+    def stretch(self, across: float, down: float) -> None:
+        """From now on pictures are so many times as wide and as high."""
+        for text, known in self._texts.items():
+            self._texts[text] = replace(known, place=known.place.stretched(across, down))
 
     def texts(self, learnt_only: bool = True) -> tuple[StandingText, ...]:
         """For the local page, the longest standing first."""

@@ -160,6 +160,14 @@ class Track:
         self.last_seen, self.last_box = self.incumbent.last_seen, self.incumbent.last_box
         return after
 
+    def stretch(self, across: float, down: float) -> None:
+        """From now on pictures are so many times as wide and as high."""
+        self.motion.stretch(across, down)
+        self.last_box, self.rest_box = (each.stretched(across, down) for each in (self.last_box, self.rest_box))
+        for sighting in (self.incumbent, self.challenger):
+            if sighting is not None:
+                sighting.stretch(across, down)
+
     def text(self) -> PlateText | None:
         """What the plate says as far as known; None where nothing was readable yet."""
         if self.reported is not None:

@@ -209,7 +209,19 @@ class PassageTracker:
             step = min(frame.captured_at.seconds_since(self._newest), LONGEST_INTERVAL_S)
             self._interval_s = step if self._interval_s == 0 else self._interval_s + 0.1 * (step - self._interval_s)
         self._newest = frame.captured_at
+        if self._frame_size not in ((0, 0), (frame.width, frame.height)):
+            self._stretch(frame.width / self._frame_size[0], frame.height / self._frame_size[1])
         self._frame_size = (frame.width, frame.height)
+
+    def _stretch(self, across: float, down: float) -> None:
+        """The camera's pictures have another size, its view is the same: so are the places, as parts of the picture."""
+        for track in (*self._tracks, *(each.track for each in self._waiting)):
+            track.stretch(across, down)
+        for trails in (self._recent, self._recent_unread):
+            stretched = [trail.stretched(across, down) for trail in trails]
+            trails.clear()
+            trails.extend(stretched)
+        self.standing.stretch(across, down)
 
     def _prepare(self, frame: Frame, reads: Sequence[PlateRead]) -> list[Look]:
         bounds = self._bounds(frame.width, frame.height)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lpr.domain.clock import Instant
@@ -56,6 +56,14 @@ class Trail:
             vote.spelling() if vote.weight > 0 else None,
             vote.decision().text if vote.weight > 0 else "",
             sighting.voted,
+        )
+
+    def stretched(self, across: float, down: float) -> Trail:
+        """The same trail in pictures that are so many times as wide and as high."""
+        return replace(
+            self,
+            first_box=self.first_box.stretched(across, down),
+            last_box=self.last_box.stretched(across, down),
         )
 
     def continues(self, other: Trail) -> bool:

@@ -31,6 +31,8 @@ from tests.rtsp.server import RtspServer, StartServer
 pytestmark = pytest.mark.rtsp
 
 MAIN, SUB = (1280, 720), (640, 360)
+OTHER_MAIN, OTHER_SUB = (960, 720), (480, 360)
+"""What they are changed to: another shape, so that pictures that are scaled to the old one are distorted."""
 FPS = 8
 CAR = "51K91827"
 DETECTED, ERROR = "license_plate_detected", "error"
@@ -45,11 +47,13 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], Pat
     clip.release()
     # The clip has 12 pictures a second. The road is empty for so long that the next car is another one.
     frames = [shots[int(place)] for place in np.arange(24, 72, 12 / FPS)] + [shots[0]] * int(FPS * 5.5)
-    for size in (MAIN, SUB):
+    for size in (MAIN, SUB, OTHER_MAIN, OTHER_SUB):
         films[size] = folder / f"{size[0]}.yuv"
+        width, height = size
         with films[size].open("wb") as film:
             for frame in frames:
-                small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+                small = cv2.resize(frame, (width, width * 9 // 16), interpolation=cv2.INTER_AREA)
+                small = cv2.copyMakeBorder(small, 0, height - small.shape[0], 0, 0, cv2.BORDER_CONSTANT)
                 film.write(cv2.cvtColor(small, cv2.COLOR_BGR2YUV_I420).tobytes())
     return films
 
@@ -95,11 +99,11 @@ class Gate:
         assert picture is not None
         return new[0], decode_image(picture), decode_image(crop)
 
-    async def next_large_car(self) -> tuple[StoredEvent, np.ndarray, np.ndarray]:
+    async def next_large_car(self, size: tuple[int, int] = MAIN) -> tuple[StoredEvent, np.ndarray, np.ndarray]:
         """The same, with the larger stream's picture; a machine that is busy with other things may miss one or two."""
         for _ in range(3):
             car = await self.next_car()
-            if car[1].shape[:2] == MAIN[::-1]:
+            if size_of(car[1]) == size:
                 return car
         raise AssertionError("three cars came with the smaller stream's pictures")
 
@@ -197,3 +201,28 @@ async def test_the_smaller_stream_alone_may_go_and_a_snapshot_is_of_the_larger(g
     await gate.larger_runs()
     gate.sub.restore()
     await gate.told(("CAMERA_DISCONNECTED", "camera"), ("CAMERA_RECOVERED", "camera"), within_s=60)
+
+
+async def test_streams_that_change_their_shape_are_told_to_nobody_and_pictures_and_box_fit_the_new_one(
+    gate: Gate, films: dict[tuple[int, int], Path]
+) -> None:
+    await gate.larger_runs()
+    await gate.next_car()
+    pipeline = gate.agent.pipelines["CAM_001"]
+    for path, (width, height) in (("main", OTHER_MAIN), ("sub", OTHER_SUB)):
+        gate.box.order(f"{path}:size {width} {height} {films[width, height]}")
+    await until(lambda: pipeline.capture.newest is not None and size_of(pipeline.capture.newest.image) == OTHER_SUB)
+    async with asyncio.timeout(20):
+        while (shot := await gate.agent.snapshot("CAM_001")) and (shot.width, shot.height) != OTHER_MAIN:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    event, picture, crop = await gate.next_large_car(OTHER_MAIN)
+    assert await fit(gate, event, picture) > 0.7
+    assert crop.shape[1] == pytest.approx(1.06 * box_of(event).width, rel=0.15)
+    assert pipeline.analysed is not None
+    assert size_of(pipeline.analysed.image) == OTHER_SUB, "what the page shows, and draws its boxes into"
+    assert await gate.errors() == []
+
+
+def size_of(picture: np.ndarray) -> tuple[int, int]:
+    """Width and height."""
+    return picture.shape[1], picture.shape[0]

@@ -58,6 +58,12 @@ elif way == "odd":
 elif way == "soon":
     show(30)
     sys.exit("[h264 @ 0x55d1] hwaccel went away")
+elif way in ("resized", "flickers"):
+    show(60 if way == "resized" else 1)
+    for _ in range(1000):
+        sys.stderr.write("Error while decoding stream #0:0: Input changed\\n")
+        sys.stderr.flush()
+        time.sleep(0.02)
 elif way == "torn":
     show(30)
     out.write(picture[: len(picture) // 2])

@@ -13,7 +13,7 @@ import pytest
 from lpr.capture.base import CameraSettings
 from lpr.capture.ffmpeg import FfmpegSource, HardwareDecodeError, as_i420, ffmpeg_command, input_script
 from lpr.domain.address import parse_address
-from lpr.domain.errors import CaptureError
+from lpr.domain.errors import CaptureError, CaptureResizedError
 from tests.capture import fake_ffmpeg
 from tests.capture.helpers import camera
 from tests.rtsp.server import StartServer
@@ -73,6 +73,21 @@ def test_pictures_come_fresh_through_ffmpeg(rtsp: StartServer) -> None:
     assert image.shape == (240, 320, 3)
     assert float(np.median(ages_s)) < 0.3
     assert times == sorted(time_s for time_s in times if time_s is not None)
+
+
+@needs_ffmpeg
+@pytest.mark.rtsp
+def test_pictures_of_another_size_end_the_connection_at_once(rtsp: StartServer) -> None:
+    server = rtsp()
+    source = ffmpeg_on(camera(server.url()))
+    source.open()
+    source.grab()
+    server.order("size 640 480")
+    began_s = time.monotonic()
+    with pytest.raises(CaptureResizedError):
+        grab_on(source)
+    assert time.monotonic() - began_s < 4
+    source.close()
 
 
 @needs_ffmpeg

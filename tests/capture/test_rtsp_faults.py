@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
+from lpr.capture import network
 from lpr.capture.base import CameraSettings, CaptureLimits
 from lpr.capture.reader import CameraReader
 from lpr.domain.choices import RtspTransport
 from lpr.domain.events import CameraState
-from lpr.domain.frame import Frame
 from tests.capture.helpers import QUICK, Diary, LeapingClock, drain, until
 from tests.rtsp.proxy import FaultyLine
 from tests.rtsp.server import RtspServer, StartServer, has_element
@@ -230,25 +231,82 @@ async def test_a_wrong_password_and_a_wrong_path_are_named_and_no_secret_is_told
     assert not any("wr0ng" in reason or "right" in reason for reason in reasons.values())
 
 
-async def test_a_changed_resolution_keeps_whole_pictures_coming(rtsp: StartServer) -> None:
-    server = rtsp()
+@pytest.mark.parametrize(
+    ("codec", "transport", "before", "after"),
+    [
+        # Larger, and then smaller, each in another shape; x265 has no time for large pictures on a busy machine.
+        ("h264", RtspTransport.TCP, (320, 240), (1280, 720)),
+        ("h264", RtspTransport.UDP, (1280, 720), (640, 480)),
+        ("h265", RtspTransport.TCP, (320, 192), (320, 240)),
+    ],
+)
+async def test_a_stream_that_changes_its_size_on_the_way_is_taken_at_its_new_size_and_is_no_loss(
+    rtsp: StartServer, codec: str, transport: RtspTransport, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    if codec == "h265" and not has_element("x265enc"):
+        pytest.skip("GStreamer lacks x265enc")
+    server = rtsp(codec=codec, size=before, login=("an", "p@ss/w:1"), digest=True)
     diary = Diary()
-    async with CameraReader(settings(server.url(), limits=QUICK, fps=25.0), on_change=diary.note) as reader:
-        assert await reader.next() is not None
-        server.order("size 640 480")
-        async with asyncio.timeout(8):
-            async for frame in reader.frames():
-                if is_small(frame):
-                    break
-    # OpenCV scales what comes to the size of the first picture: the whole scene is there, in the shape of before.
-    assert frame.image.shape == (240, 320, 3)
-    assert diary.states.count(CameraState.LOST) <= 1
-    assert diary.states[-2] is CameraState.RUNNING
+    with capture_logs() as logs:
+        async with CameraReader(settings(server.url(), transport=transport), on_change=diary.note) as reader:
+            await diary.until(CameraState.RUNNING)
+            started_s = time.monotonic()
+            assert await size_of_frames(reader, lambda _size, at_s: at_s > started_s + 2) == before
+            server.order(f"size {after[0]} {after[1]}")
+            ordered_s = time.monotonic()
+            assert await size_of_frames(reader, lambda size, _at_s: size == after) == after
+            noticed_s = time.monotonic() - ordered_s
+            # And once is enough: it stays as it is.
+            assert await size_of_frames(reader, lambda _size, at_s: at_s > ordered_s + noticed_s + 3) == after
+    assert noticed_s <= NOTICED_WITHIN_S
+    assert diary.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED], "nothing to be told"
+    assert reader.statistics().tries == 2
+    [entry] = [each for each in logs if each["event"] == "camera_resized"]
+    assert f"from {before[0]} x {before[1]} to {after[0]} x {after[1]} pixels" in entry["reason"]
+    assert "p@ss" not in str(logs)
 
 
-def is_small(frame: Frame) -> bool:
-    """Whether the painted stamp, 24 blocks wide, fills half of the width that it had."""
-    return bool(frame.image[3, 150:300].max() < 60)
+async def size_of_frames(reader: CameraReader, enough: Callable[[tuple[int, int], float], bool]) -> tuple[int, int]:
+    """The width and height of the first frame that is enough, which is asked with them and when it was taken."""
+    async with asyncio.timeout(NOTICED_WITHIN_S + 4):
+        async for frame in reader.frames():
+            size = (frame.width, frame.height)
+            if enough(size, frame.captured_at.monotonic_s):
+                return size
+    raise AssertionError("the frames ended")
+
+
+async def test_a_camera_that_changed_and_then_shows_nothing_is_lost_in_the_time_of_any_other(rtsp: StartServer) -> None:
+    server, diary = rtsp(), Diary()
+    with FaultyLine(server.port) as line:
+        async with CameraReader(settings(server.url(port=line.port)), on_change=diary.note) as reader:
+            taking = asyncio.create_task(drain(reader))
+            await diary.until(CameraState.RUNNING)
+            await asyncio.sleep(1.5)
+            server.order("size 640 480")
+            # It answers how large its pictures are, over a connection of its own, and takes no other after that.
+            await until(lambda: line.accepted >= 3)
+            line.hold()
+            held_s = time.monotonic()
+            await diary.until(CameraState.LOST)
+            assert time.monotonic() - held_s <= NOTICED_WITHIN_S
+            line.restore()
+            await diary.until(CameraState.RUNNING, count=2)
+        await taking
+    assert diary.states.count(CameraState.LOST) == 1
+
+
+async def test_a_camera_that_lies_about_its_size_is_believed_once(rtsp: StartServer) -> None:
+    server, diary = rtsp(), Diary()
+    liar = "m=video 0 RTP/AVP 96\r\na=framesize:96 704-576\r\n"
+    with pytest.MonkeyPatch.context() as patch, capture_logs() as logs:
+        patch.setattr(network, "describe", lambda _address, _timeout_s: liar)
+        async with CameraReader(settings(server.url()), on_change=diary.note) as reader:
+            taking = asyncio.create_task(drain(reader))
+            await until(lambda: any(each["event"] == "picture_size_not_believed" for each in logs))
+            assert reader.statistics().tries == 2
+        await taking
+    assert diary.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED]
 
 
 async def test_even_grey_pictures_at_the_start_are_passed_over_but_not_for_ever(rtsp: StartServer) -> None:

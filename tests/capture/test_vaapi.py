@@ -168,6 +168,41 @@ async def test_one_that_stays_silent_is_given_up_the_third_time_and_one_that_is_
 
 
 @pytest.mark.rtsp
+async def test_pictures_of_another_size_are_no_loss_on_the_gpu_either_and_stay_there(
+    rtsp: StartServer, machine: Machine
+) -> None:
+    fake = machine("resized,well")
+    server, diary = rtsp(), Diary()
+    with capture_logs() as logs:
+        async with CameraReader(on_gpu(server.url()), on_change=diary.note) as reader, asyncio.timeout(30):
+            while len(fake.starts) < 2:
+                assert await reader.next() is not None
+            frame = await reader.next()
+    assert frame is not None
+    assert is_from_gpu(frame)
+    assert "drop_changed" in fake.starts[0]
+    assert diary.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED]
+    assert [each["event"] for each in logs].count("camera_resized") == 1
+    assert warnings(logs) == []
+
+
+@pytest.mark.rtsp
+async def test_a_gpu_on_which_every_other_picture_seems_to_be_of_another_size_is_given_up(
+    rtsp: StartServer, machine: Machine
+) -> None:
+    fake = machine("flickers")
+    with capture_logs() as logs:
+        async with CameraReader(on_gpu(rtsp().url())) as reader, asyncio.timeout(30):
+            async for frame in reader.frames():
+                if not is_from_gpu(frame):
+                    break
+    assert stamp_s(frame.image) > 0, "a picture of the camera itself"
+    assert len(fake.starts) == 3
+    [reason] = warnings(logs)
+    assert "3 times in a row" in reason
+
+
+@pytest.mark.rtsp
 async def test_a_camera_that_is_lost_and_found_is_decoded_on_the_gpu_again(rtsp: StartServer, machine: Machine) -> None:
     # This ffmpeg draws its own pictures and does not notice that the camera has gone; the real one ends with it.
     fake = machine("soon,well")

@@ -6,7 +6,8 @@ payloader and the encoder are in the last two) and nothing else, least of all th
 
 Writes `ready PORT` when it listens. Obeys lines on its standard input:
 
-    size W H     the stream changes its resolution, as a camera does whose settings are changed
+    size W H     the stream changes its resolution, as a camera does whose settings are changed: in the same session,
+                 its encoder begins anew and sends the new parameter sets with its pictures; `size W H FILE` for a film
     pause        no more pictures, the connection stays
     go           pictures again
     grey         pictures are one even grey
@@ -42,10 +43,14 @@ class Pictures:
     """Draws the pictures of one stream as I420 bytes."""
 
     def __init__(self, width: int, height: int, fps: int, film: str = "") -> None:
-        self.width, self.height, self.fps = width, height, fps
-        self.film = open(film, "rb") if film else None  # noqa: SIM115  # for as long as the server runs
+        self.fps = fps
+        self.resize(width, height, film)
         self.grey = False
         self.paused = False
+
+    def resize(self, width: int, height: int, film: str = "") -> None:
+        self.width, self.height = width, height
+        self.film = open(film, "rb") if film else None  # noqa: SIM115  # for as long as the server runs
 
     def draw(self, number: int) -> bytes:
         chroma = bytes([GREY]) * (self.width * self.height // 2)
@@ -136,7 +141,8 @@ def obey(cameras: dict, loop: GLib.MainLoop) -> None:
         for camera in [cameras[path]] if path else cameras.values():
             pictures = camera.pictures
             if order == "size":
-                pictures.width, pictures.height = int(values[0]), int(values[1])
+                # Where pictures are drawn, so that none is of both sizes.
+                GLib.idle_add(pictures.resize, int(values[0]), int(values[1]), *values[2:])
             elif order in ("pause", "go"):
                 pictures.paused = order == "pause"
             elif order == "grey":
