@@ -8,6 +8,8 @@ of ten minutes at the barrier neither adds nor hides anything.
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +19,7 @@ from lpr.tracking.motion import JITTER, SIZE_JITTER
 from lpr.tracking.settings import Line, TrackingSettings, plate_size
 
 POSES_KEPT: Final = 48
+NEWEST_KEPT: Final = 8
 MIN_POSES: Final = 2
 CERTAIN: Final = 4.0
 """Standard deviations of the detector's jitter that a movement must exceed."""
@@ -25,6 +28,12 @@ MIN_GROWTH: Final = 0.06
 SMOOTHING: Final = 0.5
 MIN_STEP: Final = 0.6
 """Plate sizes; smaller movements are wind in the pole."""
+TURN_GROWTH: Final = 0.35
+TURN_STEP: Final = 1.5
+"""Who goes back by so much (natural logarithm of the size; plate sizes) has turned; less is rolling at the barrier."""
+TURN_POSES: Final = 3
+TURN_SHARE: Final = 0.5
+"""And by at least this share of the way that it had come: who moves about in sight has not gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,8 @@ class Way:
 
     def __init__(self) -> None:
         self._poses: list[Pose] = []
+        self._newest: deque[Pose] = deque(maxlen=NEWEST_KEPT)
+        """What came after the last of them: whoever leaves after a long stop is gone before the next one is kept."""
         self._stride = 1
         self._seen = 0
         self._smooth = Pose(0.0, 0.0, 0.0)
@@ -80,6 +91,9 @@ class Way:
             self._smooth = pose
         if self._seen % self._stride == 0:
             self._poses.append(pose)
+            self._newest.clear()
+        else:
+            self._newest.append(pose)
         self._seen += 1
         if len(self._poses) >= POSES_KEPT:
             self._poses = self._poses[::2]
@@ -87,7 +101,7 @@ class Way:
 
     def extend(self, later: Way) -> None:
         """The same plate went on like this."""
-        for pose in later._poses:
+        for pose in (*later._poses, *later._newest):
             self.add(pose)
 
     def stretch(self, across: float, down: float) -> None:
@@ -99,6 +113,16 @@ class Way:
     def first(self) -> Pose | None:
         """Where it was first seen whole."""
         return self._poses[0] if self._poses else None
+
+    def turn(self) -> tuple[Way, Way] | None:
+        """The way up to where the vehicle turned back and the way since; None where it has not turned."""
+        poses = [*self._poses, *self._newest]
+        for extreme in (max, min):
+            corner = extreme(range(len(poses)), key=lambda index: poses[index].log_size, default=0)
+            before, since = poses[: corner + 1], poses[corner:]
+            if _turned_back(before, since):
+                return _way_of(before), _way_of(since)
+        return None
 
     def action(self, settings: TrackingSettings, width: int, height: int) -> Action | None:
         """What the vehicle does at the gate; None while motion does not tell. `width` and `height` of the frame."""
@@ -115,6 +139,27 @@ class Way:
         """Mean of the first and of the last third, and the factor of their difference's standard deviation."""
         third = max(1, len(self._poses) // 3)
         return _mean(self._poses[:third]), _mean(self._poses[-third:]), math.sqrt(2 / third)
+
+
+def _way_of(poses: Iterable[Pose]) -> Way:
+    way = Way()
+    for pose in poses:
+        way.add(pose)
+    return way
+
+
+def _turned_back(before: list[Pose], since: list[Pose]) -> bool:
+    """Whether two pieces of a way that meet go opposite ways, in size and in height, and both far enough."""
+    if min(len(before), len(since)) < TURN_POSES:
+        return False
+    begin, corner, end = _mean(before[:2]), before[-1], _mean(since[-2:])
+    growth, shrinking = corner.log_size - begin.log_size, corner.log_size - end.log_size
+    size = math.exp(corner.log_size)
+    drop, rise = (corner.y - begin.y) / size, (corner.y - end.y) / size
+    if growth < 0:
+        growth, shrinking, drop, rise = -growth, -shrinking, -drop, -rise
+    far = min(growth, shrinking) >= TURN_GROWTH and min(drop, rise) >= TURN_STEP
+    return far and shrinking >= TURN_SHARE * growth
 
 
 def _mean(poses: list[Pose]) -> Pose:

@@ -57,18 +57,18 @@ class RepeatGuard:
         """Plates remembered."""
         return len(self._seen)
 
-    def verdict(self, text: str, action: Action | None, began: Instant) -> Verdict:
+    def verdict(self, text: str, action: Action | None, began: Instant, *, turned: bool = False) -> Verdict:
         """Whether `text`, in sight since `began`, passed here just before; `action` is None while motion does not tell.
 
-        However long it then stands in sight undecided, a repeat stays one.
+        However long it then stands in sight undecided, a repeat stays one. `turned` says that it has been seen to turn.
         """
         seen = self._seen.get(text)
         if seen is None or began.seconds_since(seen.last_seen) > self.repeat_after_s:
             return Verdict.NEW
         if action is None:
             return Verdict.UNCERTAIN
-        turned = action is not seen.action and began.seconds_since(seen.last_seen) >= TURN_S
-        return Verdict.NEW if turned else Verdict.REPEAT
+        turned = turned or began.seconds_since(seen.last_seen) >= TURN_S
+        return Verdict.NEW if turned and action is not seen.action else Verdict.REPEAT
 
     def reported(self, text: str, action: Action, at: Instant, camera_id: str = "") -> None:
         """`text` was handed on as a passage that `camera_id` saw."""

@@ -63,6 +63,8 @@ class Track:
         self.last_box = sighting.last_box
         self.rest_box = sighting.last_box
         self.rest_since = sighting.last_seen
+        self.turned = False
+        """It is what a vehicle does that has been seen to turn back."""
         self.held_standing = False
         self.standing_text: PlateText | None = None
         self._broken = False
@@ -147,17 +149,35 @@ class Track:
 
     def split(self, track_id: int) -> Track:
         """Part from the challenger, which goes on as a track of its own; this one ended before it began."""
-        challenger = self.challenger
-        if challenger is None:
+        if self.challenger is None:
             raise ValueError(f"Track {self.track_id} has no challenger to part from.")
-        after = Track(track_id, self.motion, challenger)
+        after = self._after(self.challenger, track_id)
+        self.challenger = None
+        self.last_seen, self.last_box = self.incumbent.last_seen, self.incumbent.last_box
+        return after
+
+    def turn(self, look: Look, track_id: int, decide: Decide) -> Track | None:
+        """Part from what the vehicle does since it has turned back: another passage, the other way. None: it has not.
+
+        The passage back begins with `look`, the newest, and knows the way since the turn.
+        """
+        ways = self.incumbent.way.turn() if self.challenger is None else None
+        if ways is None:
+            return None
+        back = Sighting(decide, look)
+        self.incumbent.way, back.way = ways
+        after = self._after(back, track_id)
+        after.turned = True
+        return after
+
+    def _after(self, sighting: Sighting, track_id: int) -> Track:
+        """The track that goes on with `sighting` where this one ends."""
+        after = Track(track_id, self.motion, sighting)
         after.last_seen, after.last_box = self.last_seen, self.last_box
         after.rest_box, after.rest_since = (
             self.rest_box,
-            max(self.rest_since, challenger.first_seen, key=lambda moment: moment.monotonic_s),
+            max(self.rest_since, sighting.first_seen, key=lambda moment: moment.monotonic_s),
         )
-        self.challenger = None
-        self.last_seen, self.last_box = self.incumbent.last_seen, self.incumbent.last_box
         return after
 
     def stretch(self, across: float, down: float) -> None:

@@ -13,7 +13,7 @@ from lpr.domain.choices import EmitRule
 from lpr.domain.clock import Instant
 from lpr.domain.frame import Frame
 from lpr.domain.geometry import Box, point_in_polygon
-from lpr.domain.passage import Action, Passage, PassageOutcome
+from lpr.domain.passage import Action, ActionRule, Passage, PassageOutcome
 from lpr.domain.plate import PlateRead, PlateText
 from lpr.tracking.assignment import best_assignment
 from lpr.tracking.motion import Motion
@@ -70,6 +70,7 @@ class NoteKind(StrEnum):
     FLICKER = "flicker"
     FRAGMENT = "fragment"
     SPLIT = "split"
+    TURN = "turn"
     TRACK_LIMIT = "track_limit"
     LATE_FRAME = "late_frame"
 
@@ -182,7 +183,8 @@ class PassageTracker:
         # What has been gone for too long is closed first: after minutes without a picture, anything could be anything.
         passages = self._close(at, now or at)
         seen = self._associate(self._prepare(frame, reads), at)
-        passages += self._resolve_challenges(seen, now or at)
+        passages += self._resolve_challenges([track for track, _ in seen], now or at)
+        passages += self._resolve_turns(seen, now or at)
         for track in self._tracks:
             if track.last_seen.monotonic_s == at.monotonic_s:
                 passages += self._consider(track, now or at)
@@ -248,7 +250,8 @@ class PassageTracker:
 
     # Which read is whose
 
-    def _associate(self, looks: list[Look], at: Instant) -> list[Track]:
+    def _associate(self, looks: list[Look], at: Instant) -> list[tuple[Track, Look]]:
+        """Each look with the track that it is of."""
         bounds = self._bounds(*self._frame_size)
         scores: dict[tuple[int, int], float] = {}
         for row, track in enumerate(self._tracks):
@@ -260,9 +263,9 @@ class PassageTracker:
         pairs = best_assignment(scores)
         for row, column in pairs:
             self._tracks[row].see(looks[column], self._decide)
-        seen = [self._tracks[row] for row, _ in pairs]
+        seen = [(self._tracks[row], looks[column]) for row, column in pairs]
         taken = {column for _, column in pairs}
-        fresh = [self._open(look) for column, look in enumerate(looks) if column not in taken]
+        fresh = [(self._open(look), look) for column, look in enumerate(looks) if column not in taken]
         return seen + fresh
 
     def _open(self, look: Look) -> Track:
@@ -286,6 +289,18 @@ class PassageTracker:
             elif challenge is Challenge.OTHER_PLATE:
                 self._note_track(NoteKind.SPLIT, track, now)
                 after = track.split(self._new_track_id())
+                self._tracks[self._tracks.index(track)] = after
+                passages += self._end(track, now)
+        return passages
+
+    def _resolve_turns(self, seen: list[tuple[Track, Look]], now: Instant) -> list[Passage]:
+        """Who comes, and goes back again in plain sight, has passed twice."""
+        passages: list[Passage] = []
+        for track, look in seen if self._settings.action is ActionRule.AUTO else ():
+            after = track.turn(look, self._next_id, self._decide) if track in self._tracks else None
+            if after is not None:
+                self._new_track_id()
+                self._note_track(NoteKind.TURN, track, now)
                 self._tracks[self._tracks.index(track)] = after
                 passages += self._end(track, now)
         return passages
@@ -335,13 +350,19 @@ class PassageTracker:
         waited_s = sighting.last_seen.seconds_since(track.settled_at)
         if action is None and not last_word and waited_s < settings.direction_wait_s:
             return []
-        verdict = self._guard.verdict(text.text, action, sighting.read_since)
+        verdict = self._guard.verdict(text.text, action, sighting.read_since, turned=track.turned)
         if verdict is Verdict.UNCERTAIN and not last_word:
             return []
+        if verdict is Verdict.NEW and self._shows_its_rear(Trail.of(sighting), track):
+            verdict = Verdict.REPEAT
+        if not sighting.moved:
+            # Something that only shows itself now and then, and never moves, is no vehicle that comes again and again.
+            self.standing.observe(text.text, text.display, track.box, track.rest_since, track.last_seen)
         if verdict is not Verdict.NEW:
             self._guard.repeated(text.text, sighting.last_seen, settings.camera_id)
             return self._withhold(track, text, NoteKind.REPEAT, now)
-        if self._is_fragment(Trail.of(sighting), track):
+        # Where it bears the same text, the guard has just said that it is another passage.
+        if self._is_fragment(Trail.of(sighting), track, but_text=text.text):
             return self._withhold(track, text, NoteKind.FRAGMENT, now)
         passage = self._passage(track, text, PassageOutcome.READ, action, now)
         self._guard.reported(text.text, passage.action, sighting.last_seen, settings.camera_id)
@@ -385,12 +406,20 @@ class PassageTracker:
             self._note_track(NoteKind.STANDING, track, now)
         return True
 
-    def _is_fragment(self, trail: Trail, but: Track) -> bool:
-        """Whether `trail` is a piece of the way of a vehicle that has been reported."""
-        reported = [
-            Trail.of(track.incumbent) for track in self._tracks if track is not but and track.fate in KNOWN_VEHICLES
-        ]
-        return any(trail.continues(other) for other in (*reported, *self._recent))
+    def _is_fragment(self, trail: Trail, but: Track, but_text: str = "") -> bool:
+        """Whether `trail` is a piece of the way of a vehicle that has been reported, not as `but_text`."""
+        known = (each for each in self._known(but) if not but_text or each.text != but_text)
+        return any(trail.continues(other) for other in known)
+
+    def _shows_its_rear(self, trail: Trail, track: Track) -> bool:
+        """Whether a vehicle that has just passed shows its other plate, which goes farther off, still the same way."""
+        same = [each for each in self._known(track) if each.text == trail.text]
+        return bool(same) and trail.passes_on(same[-1])
+
+    def _known(self, but: Track) -> list[Trail]:
+        """The trails of the vehicles that have been reported, `but` left out; those still in sight are the last."""
+        in_sight = [track for track in self._tracks if track is not but and track.fate in KNOWN_VEHICLES]
+        return [*self._recent, *(Trail.of(track.incumbent) for track in in_sight)]
 
     def _passage(
         self, track: Track, text: PlateText, outcome: PassageOutcome, action: Action | None, now: Instant
@@ -507,7 +536,9 @@ class PassageTracker:
             return None
         for track in self._tracks:
             later = track.incumbent.first_seen.seconds_since(ended.incumbent.last_seen) >= 0
-            known = track.text() if track is not ended and track.fate is Fate.OPEN and later else None
+            known = (
+                track.text() if track is not ended and track.fate is Fate.OPEN and later and not track.turned else None
+            )
             if known is not None and known.text == text.text:
                 return track
         return None

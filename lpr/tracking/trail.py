@@ -19,6 +19,12 @@ REACH_PER_S: Final = 8.0
 """How far, in plate sizes, a vehicle may have gone unseen: at once, and for each second of the pause."""
 TOUCHING: Final = 1.2
 """Two plates of two vehicles are never nearer than this; two boxes of one plate are."""
+PASSING_S: Final = 20.0
+"""A long lorry, slowly, from its front plate's last sight to its rear plate's first."""
+COURSE: Final = 1.5
+"""Plate sizes that a plate must have moved for its course to mean anything."""
+SAME_COURSE: Final = 0.5
+"""Cosine of the largest angle between the two plates' courses."""
 WITNESSES: Final = 2
 STEADY_GROWTH: Final = 0.2
 STEADY_DROP: Final = 1.5
@@ -73,6 +79,25 @@ class Trail:
         if self.text == other.text and len(self.text) >= TELLING:
             return True
         return self._near(other) and self._onward(other) and not self._contradicts(other)
+
+    def passes_on(self, other: Trail) -> bool:
+        """Whether this is the other plate of the vehicle that `other` was the first plate of.
+
+        A camera that looks across the lane sees a lorry's front come nearer and its rear go farther off, some seconds
+        later. Who has turned round goes back across the picture; who shows his rear goes on.
+        """
+        if self.text != other.text or len(self.text) < TELLING or self._pause_s(other) > PASSING_S:
+            return False
+        x, y = self._course()
+        other_x, other_y = other._course()
+        lengths = math.hypot(x, y), math.hypot(other_x, other_y)
+        return min(lengths) >= COURSE and x * other_x + y * other_y >= SAME_COURSE * lengths[0] * lengths[1]
+
+    def _course(self) -> tuple[float, float]:
+        """From where it was first seen to where it was last, in its (larger) plate sizes."""
+        (x, y), (begin_x, begin_y) = self.last_box.centre, self.first_box.centre
+        size = max(plate_size(self.first_box), plate_size(self.last_box))
+        return (x - begin_x) / size, (y - begin_y) / size
 
     def _onward(self, other: Trail) -> bool:
         """Whether the later one goes on the way the earlier one went: nothing grows and sinks, and is far off next.

@@ -93,3 +93,32 @@ def test_along_the_line_tells_nothing() -> None:
     settings = TrackingSettings(camera_id="CAM", action=ActionRule.AUTO, line=Line((0.0, 0.5), (1.0, 0.5)))
 
     assert told([square(200 + 60 * index, 400) for index in range(12)], settings) is None
+
+
+def test_who_goes_back_most_of_the_way_has_turned_where_he_was_nearest() -> None:
+    there_and_back = way([*NEARER, *NEARER[::-1]])
+    ways = there_and_back.turn()
+
+    assert ways is not None
+    before, since = ways
+    assert before.action(AUTO, WIDTH, HEIGHT) is Action.ENTRY
+    assert since.action(AUTO, WIDTH, HEIGHT) is Action.EXIT
+
+
+def test_who_leaves_and_comes_back_has_turned_where_he_was_farthest() -> None:
+    ways = way([*NEARER[::-1], *NEARER]).turn()
+
+    assert ways is not None
+    assert [each.action(AUTO, WIDTH, HEIGHT) for each in ways] == [Action.EXIT, Action.ENTRY]
+
+
+@pytest.mark.parametrize("back", [0, 1, 4])
+def test_who_stops_or_rolls_back_a_little_has_not_turned(back: int) -> None:
+    assert way([*NEARER, *NEARER[::-1][: back + 1], *[NEARER[-1 - back]] * 20]).turn() is None
+    assert way(NEARER[:1]).turn() is None
+
+
+def test_a_plate_that_is_covered_and_shrinks_in_its_place_has_not_turned() -> None:
+    covered = [Box(box.x, box.y, box.width * 0.4, box.height) for box in [NEARER[-1]] * 10]
+
+    assert way([*NEARER, *covered]).turn() is None

@@ -106,3 +106,10 @@ def test_nobody_turns_round_within_a_moment() -> None:
 
     assert guard.verdict("59X112345", EXIT, at(1)) is Verdict.REPEAT
     assert guard.verdict("59X112345", EXIT, at(5)) is Verdict.NEW
+
+
+def test_who_was_seen_to_turn_round_is_believed_at_once() -> None:
+    guard = guard_with("59X112345", ENTRY)
+
+    assert guard.verdict("59X112345", EXIT, at(0), turned=True) is Verdict.NEW
+    assert guard.verdict("59X112345", ENTRY, at(0), turned=True) is Verdict.REPEAT
