@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import psutil
 
 import lpr
+from lpr.agent.concerns import concerns, free_disk_at
 from lpr.agent.pipeline import CameraPipeline
 from lpr.agent.publisher import Publisher
 from lpr.agent.timekeeping import clock_status
@@ -42,8 +43,8 @@ class Board:
         """Cameras whose files came to their end."""
         self.last_pictures: dict[str, CameraPicture] = {}
         """The last picture of each camera that has ended, for the local page."""
-        self.warnings: list[str] = []
-        """Sentences for the operator, each with what to do."""
+        self.fallbacks: set[str] = set()
+        """Inference devices that are not there, whose work another one does."""
         self._load = (0.0, 0.0)
         self._load_at_s = float("-inf")
         self._pipelines, self._publisher, self._link, self._clock = pipelines, publisher, link, clock
@@ -113,6 +114,19 @@ class Board:
             cameras=tuple(self.camera_status(camera) for camera in self.config.cameras),
             queue=self.queue,
             clock=clock_status(now.wall, self._link().clock_offset_ms),
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the operator, each with what to do."""
+        return tuple(
+            concerns(
+                self.config,
+                queue=self.queue,
+                free_disk=free_disk_at(self.config.agent.data_dir),
+                clock_offset_ms=self.link.clock_offset_ms,
+                fallbacks=sorted(self.fallbacks),
+            )
         )
 
     def _machine_load(self, now_s: float) -> tuple[float, float]:

@@ -34,12 +34,12 @@ class TrackingMemory:
         self._written = ""
 
     def guard(self, gate_id: str, repeat_after_s: float, now: Instant) -> RepeatGuard:
-        """The guard that all cameras of a gate share; the longest `repeat_after_s` of them holds."""
+        """The guard that all cameras of a gate share; it forgets after `repeat_after_s` from now on."""
         guard = self._guards.get(gate_id)
         if guard is None:
             guard = self._guards[gate_id] = RepeatGuard(repeat_after_s)
             guard.restore(_entries(self._kept.get("gates"), gate_id), now)
-        guard.repeat_after_s = max(guard.repeat_after_s, repeat_after_s)
+        guard.repeat_after_s = repeat_after_s
         return guard
 
     def standing(self, camera_id: str, now: Instant) -> StandingMemory:

@@ -67,7 +67,7 @@ class PageSource:
             cpu_percent=status.cpu_percent,
             memory_percent=status.memory_percent,
             cameras=tuple(self._camera(camera) for camera in board.config.cameras),
-            warnings=tuple(board.warnings),
+            warnings=board.warnings,
         )
 
     def passages(self, limit: int) -> Sequence[PassageView]:

@@ -59,6 +59,7 @@ from lpr.link.socketio_transport import SocketIoTransport
 from lpr.metrics import Metrics
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.sqlite import SqliteOutbox
+from lpr.tracking.repeat import RepeatGuard
 from lpr.vision.engine import EngineOptions
 from lpr.vision.plate_reader import PlateReader
 from lpr.vision.vision import Detail, Vision, VisionOptions
@@ -128,7 +129,6 @@ class Agent:
         self._configuring = asyncio.Lock()
         """One change of the configuration at a time: it is read, kept and taken in steps."""
         self._group: asyncio.TaskGroup | None = None
-        self._fell_back: set[str] = set()
         self._server_fault_told_s = float("-inf")
 
     # Life
@@ -323,9 +323,9 @@ class Agent:
         return reader
 
     async def _tell_fallback(self, device: str, error: DeviceNotFoundError) -> None:
-        if device in self._fell_back:
+        if device in self.board.fallbacks:
             return
-        self._fell_back.add(device)
+        self.board.fallbacks.add(device)
         await self._publisher.raise_error(
             ErrorCode.DEVICE_FALLBACK,
             f"{error.message}; {FALLBACK_DEVICE} does its work",
@@ -436,6 +436,8 @@ class Agent:
         self.config = self._publisher.config = self.board.config = config
         await self.stop_cameras(tuple(camera_id for camera_id in before if camera_id not in after))
         changed = tuple(camera_id for camera_id, camera in after.items() if before.get(camera_id) != camera)
+        for camera in config.cameras:
+            self._guard_of(camera)
         for camera_id in changed:
             await self._follow(before.get(camera_id), after[camera_id])
         self._changed.set()
@@ -450,12 +452,16 @@ class Agent:
         same_input = before is not None and detail_of(self.config, before) is detail_of(self.config, camera)
         if pipeline is not None and before is not None and same_input and _same_pictures(before, camera):
             pipeline.configure(self.config, camera)
-            self._memory.guard(camera.gate.id, camera.repeat_after.total_seconds(), self.clock.now())
             return
         was_on = pipeline is not None
         await self.stop_cameras((camera.id,))
         if was_on or before is None or not before.enabled:
             await self.start_cameras((camera.id,))
+
+    def _guard_of(self, camera: CameraConfig) -> RepeatGuard:
+        """The guard of a camera's gate; the longest `repeat_after` of the gate's cameras holds."""
+        longest = max(each.repeat_after for each in self.config.cameras if each.gate.id == camera.gate.id)
+        return self._memory.guard(camera.gate.id, longest.total_seconds(), self.clock.now())
 
     async def _build_pipeline(self, camera: CameraConfig) -> CameraPipeline:
         now = self.clock.now()
@@ -463,7 +469,7 @@ class Agent:
             self.config,
             camera,
             reader=await self._reader_of(camera),
-            guard=self._memory.guard(camera.gate.id, camera.repeat_after.total_seconds(), now),
+            guard=self._guard_of(camera),
             standing=self._memory.standing(camera.id, now),
             publisher=self._publisher,
             clock=self.clock,

@@ -28,7 +28,7 @@ from lpr.agent.service import detail_of, link_settings
 from lpr.agent.timekeeping import EARLIEST_BELIEVABLE, kernel_synchronised
 from lpr.cli.camera_checks import check_camera
 from lpr.cli.findings import Finding, fail, failed, ok, warn
-from lpr.config import AgentConfig, CameraConfig, format_size
+from lpr.config import AgentConfig, CameraConfig, format_size, readable_size
 from lpr.domain.clock import SystemClock
 from lpr.domain.errors import LinkError, LprError
 from lpr.domain.frame import Frame
@@ -171,15 +171,13 @@ def _room(config: AgentConfig, place: Path) -> Finding:
     free, floor, most = shutil.disk_usage(place).free, config.outbox.min_free_disk, config.outbox.max_bytes
     if free <= floor:
         hint = "make room, or lower outbox.min_free_disk"
-        return fail("disk", f"{_about(free)} free, less than outbox.min_free_disk ({format_size(floor)})", hint)
+        return fail("disk", f"{readable_size(free)} free, less than outbox.min_free_disk ({format_size(floor)})", hint)
     if free - floor < most:
         hint = "make room, or lower outbox.max_bytes so that it promises no more than there is"
-        return warn("disk", f"{_about(free)} free: the queue can grow to {_about(free - floor)} only", hint)
-    return ok("disk", f"{_about(free)} free, room for the whole queue ({format_size(most)})")
-
-
-def _about(size: int) -> str:
-    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"
+        return warn(
+            "disk", f"{readable_size(free)} free: the queue can grow to {readable_size(free - floor)} only", hint
+        )
+    return ok("disk", f"{readable_size(free)} free, room for the whole queue ({format_size(most)})")
 
 
 def _durability(place: Path) -> Finding:

@@ -271,17 +271,6 @@ def age_in_words(seconds: float) -> str:
     return "0 s"
 
 
-def size_in_words(count: int) -> str:
-    """`512 B`, `12 KiB`, `3.4 MiB`, `1.25 GiB`."""
-    if count < 1024:
-        return f"{count} B"
-    if count < 1 << 20:
-        return f"{count / 1024:.0f} KiB"
-    if count < 1 << 30:
-        return f"{count / (1 << 20):.1f} MiB"
-    return f"{count / (1 << 30):.2f} GiB"
-
-
 def _label(item: Item) -> str:
     summary = item.summary
     return summary.event_id if summary.sequence is None else f"{summary.sequence} ({item.what})"
@@ -308,8 +297,10 @@ def _report_dict(report: QueueReport, max_bytes: int | None) -> dict[str, Any]:
 def _report_table(report: QueueReport, max_bytes: int | None) -> Table:
     from rich.text import Text
 
+    from lpr.config import readable_size
+
     table = _grid()
-    of_max = f" of {size_in_words(max_bytes)} ({report.bytes / max_bytes:.1%})" if max_bytes else ""
+    of_max = f" of {readable_size(max_bytes)} ({report.bytes / max_bytes:.1%})" if max_bytes else ""
     types = ", ".join(f"{count} {name}" for name, count in sorted(report.by_type.items()))
     running = "no" if report.holder is None else f"yes, process {report.holder or 'unknown'}"
     table.add_row("queue", Text(str(report.data_dir)))
@@ -318,8 +309,8 @@ def _report_table(report: QueueReport, max_bytes: int | None) -> Table:
     table.add_row("waiting", f"{report.pending}" + (f"  ({types})" if types else ""))
     table.add_row("oldest", age_in_words(report.oldest_age_s) if report.pending else "-")
     table.add_row("dead letters", Text(str(report.dead_letters), style="red" if report.dead_letters else ""))
-    table.add_row("size", size_in_words(report.bytes) + of_max)
-    table.add_row("on the disk", size_in_words(report.file_bytes))
+    table.add_row("size", readable_size(report.bytes) + of_max)
+    table.add_row("on the disk", readable_size(report.file_bytes))
     table.add_row("last sequence", str(report.last_sequence))
     for name in report.set_aside:
         table.add_row("set aside", Text(f"{name} (damaged; see QUEUE_CORRUPT)", style="yellow"))
@@ -351,6 +342,8 @@ def _items_table(items: Sequence[Item]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from lpr.config import readable_size
+
     # No ids: the numbers are what a person types; `--json` has both.
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("#", "what", "gate", "age", "tries", "size", "state"):
@@ -365,7 +358,7 @@ def _items_table(items: Sequence[Item]) -> Table:
             Text(item.gate_id),
             age_in_words(item.age_s),
             str(summary.attempts),
-            size_in_words(summary.size_bytes),
+            readable_size(summary.size_bytes),
             Text(f"dead: {item.burial.code} {item.burial.reason}", style="red") if item.burial and dead else "waiting",
         )
     return table
@@ -373,6 +366,8 @@ def _items_table(items: Sequence[Item]) -> Table:
 
 def _item_table(item: Item, pictures: dict[str, dict[str, int]]) -> Table:
     from rich.text import Text
+
+    from lpr.config import readable_size
 
     fields = _item_dict(item)
     table = _grid()
@@ -384,7 +379,7 @@ def _item_table(item: Item, pictures: dict[str, dict[str, int]]) -> Table:
     table.add_row("recorded", f"{fields['recordedAt']}  ({age_in_words(item.age_s)} ago)")
     table.add_row("tries", str(fields["attempts"]))
     for kind, size in pictures.items():
-        table.add_row(f"{kind} picture", f"{size['width']} x {size['height']}, {size_in_words(size['bytes'])}")
+        table.add_row(f"{kind} picture", f"{size['width']} x {size['height']}, {readable_size(size['bytes'])}")
     return table
 
 

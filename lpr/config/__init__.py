@@ -36,7 +36,7 @@ from lpr.config.overrides import (
     effective_config,
     merge_changes,
 )
-from lpr.config.quantities import format_duration, format_size, parse_duration, parse_size
+from lpr.config.quantities import format_duration, format_size, parse_duration, parse_size, readable_size
 
 __all__ = [
     "CAMERA_KEYS",
@@ -73,4 +73,5 @@ __all__ = [
     "merge_changes",
     "parse_duration",
     "parse_size",
+    "readable_size",
 ]

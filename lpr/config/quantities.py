@@ -54,6 +54,17 @@ def format_size(size: int) -> str:
     return f"{size} B"
 
 
+def readable_size(size: int) -> str:
+    """A size for people, rounded: `512 B`, `12 KiB`, `3.4 MiB`, `1.25 GiB`."""
+    if size < 1024:
+        return f"{size} B"
+    if size < 1 << 20:
+        return f"{size / 1024:.0f} KiB"
+    if size < 1 << 30:
+        return f"{size / (1 << 20):.1f} MiB"
+    return f"{size / (1 << 30):.2f} GiB"
+
+
 def parse_duration(value: object) -> timedelta:
     """A duration from `7 d`, `90 s`, `1 h 30 min` or a plain number of seconds. Raises `ValueError`."""
     complaint = "must be a duration such as 60 s, 10 min, 24 h or 7 d"

@@ -28,13 +28,13 @@ def test_a_plate_that_passed_just_before_a_restart_is_still_a_repeat_after_it(tm
     assert guard.verdict("29A12346", Action.ENTRY, later) is Verdict.NEW
 
 
-def test_cameras_of_one_gate_share_their_guard_and_the_longest_time_holds(tmp_path: Path) -> None:
+def test_cameras_of_one_gate_share_their_guard_and_the_newest_time_holds(tmp_path: Path) -> None:
     memory = TrackingMemory(tmp_path)
 
-    first, second = memory.guard("GATE_001", 60, NOW), memory.guard("GATE_001", 90, NOW)
+    first, second = memory.guard("GATE_001", 90, NOW), memory.guard("GATE_001", 60, NOW)
 
     assert first is second
-    assert first.repeat_after_s == 90
+    assert first.repeat_after_s == 60
     assert memory.guard("GATE_002", 60, NOW) is not first
 
 

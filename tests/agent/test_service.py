@@ -238,6 +238,21 @@ async def test_a_change_that_comes_while_the_file_is_read_anew_holds_beside_it(
         assert (camera.name, camera.fps, agent.config.weather.humidity) == ("Cổng sau", 5, 70)
 
 
+async def test_the_longest_repeat_after_of_a_gates_cameras_holds_and_may_become_shorter(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    cameras = [clip_camera(name, pace="realtime", repeat_after=seconds) for name, seconds in (("A", 60), ("B", 90))]
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, *cameras))
+
+    async with running(agent):
+        guard = agent._memory._guards["GATE_001"]
+        assert guard.repeat_after_s == 90
+        await agent.change_config({"cameras": {"B": {"repeat_after": 30}}})
+        assert guard.repeat_after_s == 60
+        await agent.reload(agent_config(tmp_path, model_cache, backend.url, cameras[1]))
+        assert guard.repeat_after_s == 30
+
+
 async def test_what_cannot_follow_a_reload_is_said_and_stays(
     tmp_path: Path, model_cache: Path, backend: Backend
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lpr.cli import main
-from lpr.cli.queue import age_in_words, size_in_words
+from lpr.cli.queue import age_in_words
 from lpr.outbox.base import Ticket
 from lpr.outbox.sqlite import SqliteOutbox
 from lpr.testing.clock import FakeClock
@@ -295,10 +295,3 @@ async def test_the_data_directory_comes_from_the_configuration(
 )
 def test_ages_are_told_in_words(seconds: float, words: str) -> None:
     assert age_in_words(seconds) == words
-
-
-@pytest.mark.parametrize(
-    ("count", "words"), [(0, "0 B"), (2048, "2 KiB"), (5 << 20, "5.0 MiB"), ((5 << 30) // 4, "1.25 GiB")]
-)
-def test_sizes_are_told_in_words(count: int, words: str) -> None:
-    assert size_in_words(count) == words

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpr.config import format_duration, format_size, parse_duration, parse_size
+from lpr.config import format_duration, format_size, parse_duration, parse_size, readable_size
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,10 @@ def test_what_is_no_duration_is_refused_with_an_example(written: object) -> None
 def test_a_printed_duration_reads_as_the_same_milliseconds(milliseconds: int) -> None:
     duration = timedelta(milliseconds=milliseconds)
     assert parse_duration(format_duration(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(0, "0 B"), (2048, "2 KiB"), (5 << 20, "5.0 MiB"), ((5 << 30) // 4, "1.25 GiB")]
+)
+def test_sizes_are_told_in_words(count: int, words: str) -> None:
+    assert readable_size(count) == words
