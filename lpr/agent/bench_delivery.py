@@ -128,6 +128,8 @@ class DeliveryReport:
                 "recordedTogetherPerSecond": round(recording.recorded_together_per_s, 1),
                 "deletedPerSecond": round(recording.settled_per_s, 1),
                 "ratio": round(recording.ratio, 3),
+                "bareOverPerSecond": round(recording.bare_over_per_s, 1),
+                "ratioOver": round(recording.ratio_over, 3),
                 "goal": GOAL_RECORDED,
             },
             "sending": {

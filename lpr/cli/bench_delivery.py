@@ -94,7 +94,15 @@ def _rows(report: DeliveryReport) -> list[tuple[str, str, str, str, str, str]]:
             f"{recording.ratio:.2f}",
             f"≥ {GOAL_RECORDED}",
             _verdict(good=recording.ratio >= GOAL_RECORDED),
-        )
+        ),
+        (
+            "  bare into room that is there",
+            f"{recording.bare_over_per_s:.0f}",
+            f"{recording.recorded_per_s:.0f}",
+            f"{recording.ratio_over:.2f}",
+            "",
+            "",
+        ),
     ]
     rows += [
         (

@@ -16,6 +16,9 @@ from lpr.domain.errors import OutboxError, OutboxFullError, OutboxLockedError
 from lpr.durable import sync_directory
 
 DATABASE = "outbox.db"
+PICTURES = "outbox.db-pictures"
+BESIDE_DATABASE = ("-wal", "-shm", "-pictures")
+"""What is added to the database's name for the files that belong to it."""
 LOCK = "outbox.lock"
 RESERVE = "outbox.reserve"
 SIDE_RECORD = "outbox.seq"

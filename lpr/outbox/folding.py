@@ -12,6 +12,8 @@ once.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -21,13 +23,38 @@ import structlog
 from lpr.outbox import schema
 
 FEW_PAGES = 96
-"""What the writer may fold by itself: 3 to 4 ms."""
+"""What the writer may fold by itself, in about a millisecond."""
 PASSES = 4
 """While commits go on, each pass leaves less to the next."""
 COMMIT_PAGES = 6
-"""Pages that a commit writes beside bodies and pictures: indexes, the list of free pages and the like."""
+"""Pages that a commit writes beside bodies: indexes, the places of pictures, the list of free pages and the like."""
 
 log = structlog.get_logger(__name__)
+
+
+class LogFile:
+    """The log itself, for syncs that SQLite leaves to us."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the log of the database at `path`, which a connection holds open. Raises `OSError`.
+
+        Where the disk has plenty of room the log takes what it may come to: on a full one it can then still be written.
+        """
+        self._fd = os.open(path.with_name(f"{path.name}-wal"), os.O_RDWR | os.O_CLOEXEC)
+        free = os.fstatvfs(self._fd)
+        if free.f_bavail * free.f_frsize > 4 * schema.WAL_KEPT_BYTES:
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(self._fd, 0, schema.WAL_KEPT_BYTES)
+
+    def sync(self) -> None:
+        """Have the disk keep all that is committed. Raises `OSError`."""
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Let go of it; twice is harmless."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
 
 class LogFolder:
@@ -36,9 +63,11 @@ class LogFolder:
     def __init__(self, path: Path) -> None:
         """Open a connection to the database at `path`, which is there. Raises `sqlite3.Error`."""
         self._connection = schema.connect(path)
+        self._page_bytes = int(self._connection.execute("PRAGMA page_size").fetchone()[0])
+        self._fold_pages = schema.own_pages(self._connection, schema.FOLD_PAGES)
         self._written_pages = 0
         """Ever, about; only the writer counts."""
-        self._fold_at = schema.FOLD_PAGES
+        self._fold_at = self._fold_pages
         self._rest_is_the_writers = False
         self._closing = False
         self._wake = threading.Event()
@@ -53,10 +82,10 @@ class LogFolder:
         self._connection.close()
 
     def wrote(self, size_bytes: int) -> None:
-        """A transaction with so much of bodies and pictures is in the log."""
-        self._written_pages += COMMIT_PAGES + size_bytes // schema.PAGE_SIZE
+        """A transaction with bodies of so many bytes is in the log."""
+        self._written_pages += COMMIT_PAGES + size_bytes // self._page_bytes
         if self._written_pages >= self._fold_at:
-            self._fold_at = self._written_pages + schema.FOLD_PAGES // 2
+            self._fold_at = self._written_pages + self._fold_pages // 2
             self._wake.set()
 
     def fold_the_rest(self, connection: sqlite3.Connection) -> None:
@@ -64,7 +93,7 @@ class LogFolder:
         if self._rest_is_the_writers:
             self._rest_is_the_writers = False
             if self._fold(connection):
-                self._fold_at = self._written_pages + schema.FOLD_PAGES
+                self._fold_at = self._written_pages + self._fold_pages
 
     def _fold_until_closed(self) -> None:
         while self._wake.wait() and not self._closing:

@@ -37,6 +37,11 @@ class Held:
     def __bool__(self) -> bool:
         return bool(self.rows or self.settled or self.buried or self._losses)
 
+    @property
+    def size_bytes(self) -> int:
+        """Text and pictures of the held events."""
+        return self._bytes
+
     def hold(self, row: Row, boot_id: str) -> Ticket:
         """Keep an event; a status takes the place of the one that is held."""
         if row.event_type == PROCESSING_STATUS:

@@ -102,6 +102,8 @@ class Contents:
     plate_image: Jpeg | None
     original_image: Jpeg | None
     original_omitted: str | None
+    unsound: bool = False
+    """Whether a picture is not what was recorded, or cannot be read; it is then None."""
 
 
 class Shelf(Protocol):
@@ -209,7 +211,7 @@ class Queue:
         self.limits = limits
         self.counters = shelf.counters()
         self.put_bytes = 0
-        """Bodies and pictures that were ever put down; never taken back."""
+        """Of bodies that were ever put down, about; never taken back."""
         self.thinned = 0
         """How often waiting rows or their pictures went, or changed, for any reason but delivery; never taken back."""
         self._troubles: list[tuple[ErrorRaised, Ticket]] = []
@@ -244,6 +246,11 @@ class Queue:
         self._watch_level()
         self.pay()
         return ticket
+
+    def make_room(self, needed: int) -> None:
+        """Let go what goes at a limit until there is room for so many bytes, and report it."""
+        self._make_room(needed)
+        self.pay()
 
     def put_status(self, status: ProcessingStatus) -> Ticket:
         """Take a status in, in place of the one that waits. It is small and alone, so no limit holds for it."""
@@ -526,7 +533,7 @@ class Queue:
         self.counters.last_position += 1
         self.counters.used_bytes += row.size_bytes
         self.counters.waiting += 1
-        self.put_bytes += row.size_bytes
+        self.put_bytes += len(row.body)
         self.shelf.insert(self.counters.last_position, row)
         return row.ticket(self.maker.boot_id)
 

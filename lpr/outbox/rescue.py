@@ -22,9 +22,11 @@ from lpr.domain.errors import LprError, OutboxError
 from lpr.domain.events import ErrorRaised
 from lpr.durable import sync_directory
 from lpr.outbox.base import Ticket
-from lpr.outbox.files import DATABASE, SideContents, is_damage, translate
+from lpr.outbox.files import BESIDE_DATABASE, DATABASE, SideContents, is_damage, translate
 from lpr.outbox.limits import OutboxLimits
+from lpr.outbox.pictures import PictureFile
 from lpr.outbox.queue import Queue
+from lpr.outbox.records import lost_events
 from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
 from lpr.outbox.schema import connect, migrate, transaction
 from lpr.outbox.shelf import SqliteShelf
@@ -218,9 +220,9 @@ class _Salvage:
             connection = connect(path, read_only=True, damaged=True)
         except sqlite3.Error:
             return
-        with closing(connection):
-            shelf = SqliteShelf(connection)
-            self.last_sequence = self._noted_sequence(shelf)
+        with closing(connection), closing(PictureFile(_beside(path, "-pictures"), read_only=True)) as pictures:
+            shelf = SqliteShelf(connection, pictures)
+            self.last_sequence = _noted(shelf, "last_sequence")
             positions = _positions(connection)
             if positions is None:
                 return
@@ -232,13 +234,28 @@ class _Salvage:
                 else:
                     self.recovered += 1
                     yield salvaged
+            for row in _without_rows(shelf, pictures, max(positions, default=0)):
+                self.recovered += 1
+                yield Salvaged(row=row, burial=None)
 
-    @staticmethod
-    def _noted_sequence(shelf: SqliteShelf) -> int:
-        try:
-            return int(shelf.note("last_sequence") or 0)
-        except (sqlite3.Error, ValueError):
-            return 0
+
+def _noted(shelf: SqliteShelf, name: str) -> int:
+    try:
+        return int(shelf.note(name) or 0)
+    except (sqlite3.Error, ValueError):
+        return 0
+
+
+def _without_rows(shelf: SqliteShelf, pictures: PictureFile, last_position: int) -> Iterator[Row]:
+    """Events whose rows a power cut has taken before the file was found damaged."""
+    try:
+        epoch = bytes.fromhex(shelf.note("epoch") or "")
+        if epoch:
+            pictures.find_room([])
+            lost = lost_events(pictures, epoch, after=max(last_position, _noted(shelf, "last_position")))
+            yield from (event.row for event in lost)
+    except (sqlite3.Error, OSError, ValueError) as error:
+        log.warning("queue_events_without_rows_not_looked_for", error=str(error))
 
 
 def _positions(connection: sqlite3.Connection) -> list[int] | None:
@@ -307,20 +324,25 @@ def _free_name(path: Path, now: Instant) -> Path:
 
 def _forget_oldest_set_aside(path: Path) -> None:
     """Keep the newest few damaged files; what could be read of the others was carried over long ago."""
-    mains = [file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.endswith(("-wal", "-shm"))]
+    mains = [file for file in path.parent.glob(f"{path.name}.damaged-*") if not file.name.endswith(BESIDE_DATABASE)]
     for old in sorted(mains, key=lambda file: file.stat().st_mtime)[:-SET_ASIDE_KEPT]:
         _remove_database(old)
 
 
 def _move_database(path: Path, to: Path) -> None:
-    """Rename a database with its log. The shared index is made anew by whoever opens it."""
+    """Rename a database with its log and pictures. The shared index is made anew by whoever opens it.
+
+    The pictures last: until the database has gone, whoever starts again will look for them.
+    """
     if _beside(path, "-wal").exists():
         os.replace(_beside(path, "-wal"), _beside(to, "-wal"))
     _beside(path, "-shm").unlink(missing_ok=True)
     if path.exists():
         os.replace(path, to)
+    if _beside(path, "-pictures").exists():
+        os.replace(_beside(path, "-pictures"), _beside(to, "-pictures"))
 
 
 def _remove_database(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", *BESIDE_DATABASE):
         _beside(path, suffix).unlink(missing_ok=True)

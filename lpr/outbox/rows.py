@@ -54,8 +54,12 @@ class Row:
     """What counts against the limit: text and pictures."""
 
     def __post_init__(self) -> None:
-        plate_bytes = 0 if self.plate_image is None else len(self.plate_image.data)
-        object.__setattr__(self, "size_bytes", len(self.body.encode()) + plate_bytes + self.original_bytes)
+        object.__setattr__(self, "size_bytes", len(self.body.encode()) + self.picture_bytes)
+
+    @property
+    def picture_bytes(self) -> int:
+        """Bytes of both images."""
+        return (0 if self.plate_image is None else len(self.plate_image.data)) + self.original_bytes
 
     @property
     def original_bytes(self) -> int:

@@ -11,15 +11,13 @@ from lpr.domain.errors import OutboxError
 
 APPLICATION_ID = 0x4C505251
 """'LPRQ' in the file's header: this file is ours."""
-PAGE_SIZE = 8192
-"""At 16384 the pages of indexes and lists, written whole for a few bytes in each, weigh as much as pictures; at 4096
-there are twice as many to write. Measured for events of 100 KB: a tenth less processor time than with 16384.
-"""
-FOLD_PAGES = 1280
-"""The log is folded into the database when it holds about so many pages (10 MB), beside the commits: see `folding`."""
+PAGE_SIZE = 4096
+"""Of a new file. Rows are small since pictures lie apart, and every page that a commit touches is written whole."""
+FOLD_PAGES = 1000
+"""The log is folded into the database when it holds about so many pages (4 MB), beside the commits: see `folding`."""
 WAL_PAGES = 2000
-"""Where that did not keep up, the commit that fills the log to here (16 MB) folds it."""
-WAL_KEPT_BYTES = 20 << 20
+"""Where that did not keep up, the commit that fills the log to here (8 MB) folds it."""
+WAL_KEPT_BYTES = 10 << 20
 """The log keeps its size up to here. Writing over it costs the disk a third less than letting it grow anew each time
 (measured on ext4), and on a full disk deliveries can still be written down, into it."""
 BUSY_TIMEOUT_S = 5.0
@@ -103,7 +101,25 @@ ALTER TABLE events ADD COLUMN unsure_boot TEXT;
 CREATE INDEX events_unsure ON events (position) WHERE unsure_boot IS NOT NULL;
 """
 
-MIGRATIONS = (V1, V2, V3)
+V4 = """
+-- Where an event lies in the file beside the database: head, plate image and original image, one behind the other.
+-- Events that an earlier version recorded, and those that were carried over from a damaged file, have theirs in images.
+CREATE TABLE pictures (
+    position          INTEGER PRIMARY KEY,
+    extents           TEXT    NOT NULL,               -- first block and number of blocks (of 4096 bytes), in turn
+    head_size         INTEGER NOT NULL,               -- bytes
+    plate_size        INTEGER,                        -- NULL where there is none; the same for the original image
+    plate_width       INTEGER,
+    plate_height      INTEGER,
+    plate_checksum    INTEGER,                        -- CRC-32
+    original_size     INTEGER,
+    original_width    INTEGER,
+    original_height   INTEGER,
+    original_checksum INTEGER
+);
+"""
+
+MIGRATIONS = (V1, V2, V3, V4)
 """Script n brings a file from version n to n + 1; never edited once it has been released, only added to."""
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -146,8 +162,13 @@ def _set_up_for_writing(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     # Debian builds it on: every delivered picture would be overwritten with zeros, as many bytes again.
     connection.execute("PRAGMA secure_delete = OFF")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {own_pages(connection, WAL_PAGES)}")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+
+
+def own_pages(connection: sqlite3.Connection, pages: int) -> int:
+    """How many of the file's own pages weigh as much as `pages` of a new one: earlier versions made larger ones."""
+    return pages * PAGE_SIZE // int(connection.execute("PRAGMA page_size").fetchone()[0])
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -5,8 +5,9 @@ Raises `sqlite3.Error`; `sqlite` and `tools` translate.
 
 from __future__ import annotations
 
+import heapq
+import os
 import sqlite3
-import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,8 +19,18 @@ from lpr.domain.clock import Instant, isoformat_ms
 from lpr.domain.commands import EventRange
 from lpr.domain.events import Jpeg
 from lpr.outbox.files import is_damage
+from lpr.outbox.folding import LogFile
 from lpr.outbox.limits import DAMAGED
+from lpr.outbox.pictures import Extent, Extents, PictureFile, blocks, extents_from_text, extents_to_text, split
 from lpr.outbox.queue import Contents, Counters, Droppable
+from lpr.outbox.records import (
+    EPOCH_BYTES,
+    Described,
+    checksum,
+    describe,
+    lost_events,
+    pack,
+)
 from lpr.outbox.rows import Burial, Correction, Row, State, Summary, waiting_again
 from lpr.outbox.schema import transaction
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
@@ -30,6 +41,8 @@ _SUMMARY = (
     "position, event_id, type, code, sequence, state, size_bytes, original_bytes, attempts, recorded_offline,"
     " recorded_at_ms, recorded_monotonic_s, boot_id"
 )
+
+_EVENT_SUMMARY = ", ".join(f"events.{column}" for column in _SUMMARY.split(", "))
 
 _KEPT_SUMMARY = _SUMMARY.replace("state", f"{State.DELIVERED.value}")
 
@@ -51,9 +64,15 @@ _DROPPABLE = {
     Droppable.DETECTION: f"type = '{PLATE_DETECTED}'",
 }
 
+_PLACE = (
+    "extents, head_size, plate_size, plate_width, plate_height, plate_checksum,"
+    " original_size, original_width, original_height, original_checksum"
+)
+
 _WHOLE = (
-    f"SELECT {_SUMMARY}, body, original_omitted, plate.data, plate.width, plate.height, plate.checksum,"  # noqa: S608
-    " original.data, original.width, original.height, original.checksum FROM events"
+    f"SELECT {_EVENT_SUMMARY}, body, original_omitted, plate.data, plate.width, plate.height, plate.checksum,"  # noqa: S608
+    f" original.data, original.width, original.height, original.checksum, {_PLACE} FROM events"
+    " LEFT JOIN pictures USING (position)"
     " LEFT JOIN images AS plate ON plate.image_id = 2 * position"
     " LEFT JOIN images AS original ON original.image_id = 2 * position + 1"
 )
@@ -62,17 +81,32 @@ _WHOLE = (
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS, _LAST_MS = -(1 << 62), 1 << 62
 _GATHERED = 16
-"""Most rows in one statement: their pictures are in memory twice while it runs."""
-_ZLIB_KEEPS_LOCK = 5 * 1024
+"""Most rows in one statement, and events whose pictures are written in one go."""
+_MOVED_AT_ONCE = 64
+"""Events whose pictures are moved in one transaction."""
+_NO_PICTURE = (None,) * 4
 _VARIABLES = 500
 """Names in one statement, far below SQLite's bound."""
 
 
 class SqliteShelf:
-    """Rows in the tables of `schema`. One instance a connection; both are used by one thread at a time."""
+    """Rows in the tables of `schema`, and their pictures in a file beside. One instance a connection; both are used by
+    one thread at a time.
+    """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, pictures: PictureFile | None = None) -> None:
+        """Without `pictures` those that are put down go into the database; what lies in the file is not read."""
         self.connection = connection
+        self.pictures = pictures
+        self._log: LogFile | None = None
+        """None where SQLite syncs it with every commit."""
+        self._epoch = b""
+        self._in_doubt = True
+        """Whether positions and room may have been used that nothing speaks for."""
+        self._given_up: list[Extent] = []
+        """Room that is free once the transaction is committed."""
+        self._recoverable = 0
+        """Events of the transaction that are found again even where their rows are lost."""
         self._gathers = False
         self._gathered: list[tuple[int, Row]] = []
         """Rows of a transaction that are put down together, before anything else is asked."""
@@ -109,8 +143,9 @@ class SqliteShelf:
         return int(self._execute("PRAGMA freelist_count").fetchone()[0])
 
     def free_bytes(self) -> int:
-        """What new rows can take before the file grows."""
-        return self.free_pages() * int(self._execute("PRAGMA page_size").fetchone()[0])
+        """What new rows and pictures can take before the files grow."""
+        in_pages = self.free_pages() * int(self._execute("PRAGMA page_size").fetchone()[0])
+        return in_pages + (0 if self.pictures is None else self.pictures.free_bytes)
 
     def note(self, key: str) -> str | None:
         """What was noted under `key`."""
@@ -127,16 +162,71 @@ class SqliteShelf:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and durable when it is left. Rows inserted inside go to SQLite together: after each statement
-        this thread must win the interpreter's lock back from the event loop. Raises `sqlite3.Error`.
+        this thread must win the interpreter's lock back from the event loop. Raises `sqlite3.Error` or `OSError`.
         """
-        with transaction(self.connection):
-            self._gathers = True
-            try:
+        self._gathers, self._recoverable = True, 0
+        changes = self.connection.total_changes
+        try:
+            with transaction(self.connection):
+                if self._in_doubt:
+                    self._begin_epoch()
                 yield
                 self._put_down()
-            finally:
-                self._gathers = False
-                self._gathered.clear()
+                if self.pictures is not None:
+                    self.pictures.sync()
+            # A row and its place each; whatever else was changed must last by itself.
+            if self._log is not None and self.connection.total_changes - changes != 2 * self._recoverable:
+                self._log.sync()
+        except BaseException:
+            # Whether or not a failed commit has taken effect, the next transaction will see.
+            self._in_doubt = True
+            raise
+        else:
+            if self.pictures is not None:
+                self.pictures.release(self._given_up)
+        finally:
+            self._gathers = False
+            self._gathered.clear()
+            self._given_up.clear()
+
+    def find_room(self) -> None:
+        """Work out anew where pictures lie; rows may have come or gone that were not ours."""
+        if self.pictures is not None:
+            rows = self._execute("SELECT extents FROM pictures")
+            self.pictures.find_room(extent for (text,) in rows for extent in _extents(text))
+
+    def _begin_epoch(self) -> None:
+        self.find_room()
+        self._epoch = os.urandom(EPOCH_BYTES)
+        self.take_note("epoch", self._epoch.hex())
+        self._in_doubt = False
+
+    def end_epoch(self) -> None:
+        """Nothing that is committed can be lost any longer; the next start need not look for it."""
+        self.take_note("epoch", "")
+
+    def recover(self, log: LogFile) -> int:
+        """Put back the events whose rows a power cut has taken; says how many. `log` is synced by us from now on.
+
+        Raises `sqlite3.Error` or `OSError`.
+        """
+        self._log = None
+        epoch, recovered = bytes.fromhex(self.note("epoch") or ""), 0
+        with self.transaction():
+            if epoch and self.pictures is not None:
+                recovered = self._put_back(self.pictures, epoch)
+        self._log = log
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        return recovered
+
+    def _put_back(self, pictures: PictureFile, epoch: bytes) -> int:
+        lost = lost_events(pictures, epoch, after=self.counters().last_position)
+        for event in lost:
+            self._insert_events([(event.position, event.row)])
+            described = describe(event.row.plate_image), describe(event.row.original_image)
+            self._insert_places([(event.position, event.extents, event.head_bytes, *described)])
+        self.find_room()
+        return len(lost)
 
     def insert(self, position: int, row: Row) -> None:
         """Put a row down, waiting."""
@@ -148,11 +238,47 @@ class SqliteShelf:
         if not self._gathered:
             return
         rows, self._gathered = self._gathered, []
+        self._insert_events(rows)
+        with_pictures = [each for each in rows if each[1].plate_image is not None or each[1].original_image is not None]
+        if self.pictures is not None:
+            self._put_beside(self.pictures, with_pictures)
+        else:
+            self._insert_images(with_pictures)
+
+    def _insert_events(self, rows: Sequence[tuple[int, Row]]) -> None:
         self._insert_all(
             "events (position, event_id, type, code, sequence, size_bytes, original_bytes, attempts, recorded_offline,"
             " recorded_at_ms, recorded_monotonic_s, boot_id, original_omitted, unsure_boot, body)",
             [_event_values(position, row) for position, row in rows],
         )
+
+    def _put_beside(self, pictures: PictureFile, rows: Sequence[tuple[int, Row]]) -> None:
+        described = [(describe(row.plate_image), describe(row.original_image)) for _, row in rows]
+        heads = [pack(row, position, self._epoch, *both) for (position, row), both in zip(rows, described, strict=True)]
+        places = pictures.put(
+            [
+                [head, *(image.data for image in (row.plate_image, row.original_image) if image is not None)]
+                for head, (_, row) in zip(heads, rows, strict=True)
+            ]
+        )
+        self._insert_places(
+            [
+                (position, place, len(head), *both)
+                for (position, _), place, head, both in zip(rows, places, heads, described, strict=True)
+            ]
+        )
+        self._recoverable += sum(len(place) == 1 for place in places)
+
+    def _insert_places(self, rows: Sequence[tuple[int, Extents, int, Described | None, Described | None]]) -> None:
+        self._insert_all(
+            f"pictures (position, {_PLACE})",
+            [
+                (position, extents_to_text(place), head_bytes, *(plate or _NO_PICTURE), *(original or _NO_PICTURE))
+                for position, place, head_bytes, plate, original in rows
+            ],
+        )
+
+    def _insert_images(self, rows: Sequence[tuple[int, Row]]) -> None:
         self._insert_all(
             "images (image_id, width, height, checksum, data)",
             [
@@ -174,7 +300,7 @@ class SqliteShelf:
     def delete(self, summaries: Sequence[Summary]) -> None:
         """Remove rows with their pictures and burials."""
         self._take_out(summaries)
-        self._delete_images(summaries)
+        self._delete_pictures(summaries)
 
     def _take_out(self, summaries: Sequence[Summary]) -> None:
         self._delete_numbered("events", "position", [row.position for row in summaries])
@@ -183,16 +309,22 @@ class SqliteShelf:
             ((row.position,) for row in summaries if row.state is State.DEAD),
         )
 
-    def _delete_images(self, summaries: Sequence[Summary]) -> None:
+    def _delete_pictures(self, summaries: Sequence[Summary]) -> None:
         self._delete_numbered("images", "image_id", [2 * row.position + kind for row in summaries for kind in (0, 1)])
+        places = self._delete_numbered("pictures", "position", [row.position for row in summaries], "extents")
+        for (place,) in places:
+            self._given_up += _extents(place)
 
-    def _delete_numbered(self, table: str, key: str, numbers: Sequence[int]) -> None:
+    def _delete_numbered(self, table: str, key: str, numbers: Sequence[int], told: str = "1") -> list[Any]:
+        """Delete rows; `told` are the columns of each that are returned."""
+        deleted: list[Any] = []
         for start in range(0, len(numbers), _VARIABLES):
             some = numbers[start : start + _VARIABLES]
-            self._execute(
-                f"DELETE FROM {table} WHERE {key} IN ({', '.join('?' * len(some))})",  # noqa: S608 - our own texts
+            deleted += self._execute(
+                f"DELETE FROM {table} WHERE {key} IN ({', '.join('?' * len(some))}) RETURNING {told}",  # noqa: S608
                 some,
             )
+        return deleted
 
     def keep(self, summaries: Sequence[Summary], delivered_at: datetime) -> None:
         """Lay rows apart; their pictures stay where they are."""
@@ -220,16 +352,48 @@ class SqliteShelf:
     def forget(self, summaries: Sequence[Summary]) -> None:
         """Remove rows that were laid apart, with their pictures."""
         self._run_each("DELETE FROM delivered WHERE position = ?", ((row.position,) for row in summaries))
-        self._delete_images(summaries)
+        self._delete_pictures(summaries)
 
     def drop_originals(self, summaries: Sequence[Summary], why: str) -> None:
         """Remove original images; the rows stay, smaller."""
-        self._run_each("DELETE FROM images WHERE image_id = ?", ((2 * row.position + _ORIGINAL,) for row in summaries))
+        self._delete_numbered("images", "image_id", [2 * row.position + _ORIGINAL for row in summaries])
+        for row in summaries:
+            self._give_up_original(row.position)
         self._run_each(
             "UPDATE events SET size_bytes = size_bytes - original_bytes, original_bytes = 0, original_omitted = ?"
             " WHERE position = ?",
             ((why, row.position) for row in summaries),
         )
+
+    def _give_up_original(self, position: int) -> None:
+        found = self._execute(
+            "SELECT extents, head_size + coalesce(plate_size, 0) FROM pictures WHERE position = ?", (position,)
+        ).fetchone()
+        if found is not None:
+            kept, given_up = split(_extents(found[0]), blocks(_int(found[1])))
+            self._execute(
+                "UPDATE pictures SET extents = ?, original_size = NULL WHERE position = ?",
+                (extents_to_text(kept), position),
+            )
+            self._given_up += given_up
+
+    def move_pictures_down(self) -> int:
+        """Move some of the pictures at the end of their file into holes before them; says of how many events."""
+        if self.pictures is None:
+            return 0
+        moved = 0
+        with self.transaction():
+            rows = [
+                (position, _extents(text)) for position, text in self._execute("SELECT position, extents FROM pictures")
+            ]
+            for position, extents in heapq.nlargest(_MOVED_AT_ONCE, rows, key=lambda row: max(row[1], default=(0, 0))):
+                to = self.pictures.move_down(extents) if extents else None
+                if to is None:
+                    break
+                self._execute("UPDATE pictures SET extents = ? WHERE position = ?", (extents_to_text(to), position))
+                self._given_up += extents
+                moved += 1
+        return moved
 
     def bury(self, summary: Summary, burial: Burial) -> None:
         """Make a waiting row a dead letter."""
@@ -398,14 +562,14 @@ class SqliteShelf:
         return None if found is None else str(found[0])
 
     def contents(self, event_id: str) -> tuple[Summary, Contents] | None:
-        """A row with what weighs; a picture whose checksum is wrong counts as not there."""
+        """A row with what weighs; a picture whose checksum is wrong counts as not there, and makes it `unsound`."""
         try:
-            found = self._execute(f"{_WHOLE} WHERE event_id = ?", (event_id,)).fetchone()
+            found = self._execute(f"{_WHOLE} WHERE events.event_id = ?", (event_id,)).fetchone()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             return self._readable_contents(event_id)
-        return None if found is None else _contents(found)
+        return None if found is None else self._contents(found)
 
     def contents_after(self, position: int, limit: int) -> list[tuple[Summary, Contents]]:
         """The next waiting rows with what weighs, but no status, which is replaced now and then; none where the file
@@ -413,7 +577,7 @@ class SqliteShelf:
         """
         rest = f"WHERE position > ? AND state = 0 AND type != '{PROCESSING_STATUS}' ORDER BY position LIMIT ?"
         try:
-            return [_contents(row) for row in self._execute(f"{_WHOLE} {rest}", (position, limit))]
+            return [self._contents(row) for row in self._execute(f"{_WHOLE} {rest}", (position, limit))]
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
@@ -430,13 +594,59 @@ class SqliteShelf:
 
     def readable_pictures(self, summary: Summary) -> tuple[Jpeg | None, Jpeg | None, str | None]:
         """Plate and original image, and why the latter is missing. One that cannot be read counts as not there."""
-        plate, original = self._image(summary.position, _PLATE), self._image(summary.position, _ORIGINAL)
+        plate, original = self._pictures_of(summary.position)
         if original is None and summary.original_bytes > 0:
             return plate, None, DAMAGED
         (omitted,) = self._execute(
             "SELECT original_omitted FROM events WHERE position = ?", (summary.position,)
         ).fetchone()
         return plate, original, omitted
+
+    def _contents(self, row: tuple[Any, ...]) -> tuple[Summary, Contents]:
+        """A row of `_WHOLE`."""
+        summary, (body, omitted), plate, original, place = (
+            _summary(row[:13]),
+            row[13:15],
+            row[15:19],
+            row[19:23],
+            row[23:],
+        )
+        expected = [plate[0] is not None or place[2] is not None, summary.original_bytes > 0]
+        images = self._from_file(place) if place[0] is not None else (_sound(plate), _sound(original))
+        if images[1] is None and summary.original_bytes > 0:
+            omitted = DAMAGED
+        return summary, Contents(
+            body=str(body),
+            plate_image=images[0],
+            original_image=images[1],
+            original_omitted=omitted,
+            unsound=any(there and image is None for there, image in zip(expected, images, strict=True)),
+        )
+
+    def _from_file(self, place: tuple[Any, ...]) -> tuple[Jpeg | None, Jpeg | None]:
+        """Pictures by a row of `_PLACE`."""
+        extents, head_bytes, plate, original = _extents(place[0]), _int(place[1]), place[2:6], place[6:]
+        return (
+            self._image_at(extents, head_bytes, plate),
+            self._image_at(extents, head_bytes + (plate[0] or 0), original),
+        )
+
+    def _image_at(self, extents: Extents, start: int, described: tuple[Any, ...]) -> Jpeg | None:
+        if described[0] is None or self.pictures is None:
+            return None
+        size_bytes, *rest = map(_int, described)
+        return _sound((self.pictures.read(extents, start, size_bytes), *rest))
+
+    def _pictures_of(self, position: int) -> tuple[Jpeg | None, Jpeg | None]:
+        """From the file or the database, each as far as it can be read."""
+        try:
+            place = self._execute(f"SELECT {_PLACE} FROM pictures WHERE position = ?", (position,)).fetchone()  # noqa: S608
+            if place is not None:
+                return self._from_file(place)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+        return self._image(position, _PLATE), self._image(position, _ORIGINAL)
 
     def _image(self, position: int, kind: int) -> Jpeg | None:
         try:
@@ -478,14 +688,12 @@ def _event_values(position: int, row: Row) -> tuple[object, ...]:
     )
 
 
-def checksum(data: bytes) -> int:
-    """CRC-32, in pieces so small that zlib keeps the interpreter's lock: to win it back would take longer than all of
-    them.
-    """
-    crc, view = 0, memoryview(data)
-    for start in range(0, len(data), _ZLIB_KEEPS_LOCK):
-        crc = zlib.crc32(view[start : start + _ZLIB_KEEPS_LOCK], crc)
-    return crc
+def _extents(text: object) -> Extents:
+    """Of a row; what says nothing of the kind is damage."""
+    try:
+        return extents_from_text(str(text))
+    except ValueError as error:
+        raise sqlite3.DatabaseError("places of pictures were expected in the queue's file") from error
 
 
 def _sound(image: tuple[Any, ...]) -> Jpeg | None:
@@ -494,17 +702,6 @@ def _sound(image: tuple[Any, ...]) -> Jpeg | None:
     if data is None or checksum(data) != noted:
         return None
     return Jpeg(data, width, height)
-
-
-def _contents(row: tuple[Any, ...]) -> tuple[Summary, Contents]:
-    """A row of `_WHOLE`."""
-    summary, (body, omitted), plate, original = _summary(row[:13]), row[13:15], row[15:19], row[19:23]
-    original_image = _sound(original)
-    if original_image is None and summary.original_bytes > 0:
-        omitted = DAMAGED
-    return summary, Contents(
-        body=str(body), plate_image=_sound(plate), original_image=original_image, original_omitted=omitted
-    )
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:

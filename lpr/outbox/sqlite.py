@@ -3,7 +3,7 @@
 Coroutines hand the writer functions and await their results. The writer takes all that has piled up while the disk was
 busy into one transaction (group commit), so that many events cost little more than one; a result is given only after
 the commit has returned. Reads run on a second connection in a second thread and never wait for a commit; a third folds
-the log into the database meanwhile: see `folding`.
+the log into the database meanwhile: see `folding`. Pictures lie beside the database: see `pictures`.
 
 When the disk takes nothing (full, read-only, failing) events, deliveries and burials are held in memory within a bound,
 stay visible and deliverable, and are written when it does again: see `held`.
@@ -34,6 +34,7 @@ from lpr.durable import sync_directory
 from lpr.outbox.base import DeadLetter, Entry, Ticket
 from lpr.outbox.files import (
     DATABASE,
+    PICTURES,
     SEQUENCES_AHEAD,
     DirectoryLock,
     DiskReserve,
@@ -44,15 +45,16 @@ from lpr.outbox.files import (
     make_data_dir,
     translate,
 )
-from lpr.outbox.folding import LogFolder
+from lpr.outbox.folding import LogFile, LogFolder
 from lpr.outbox.fresh import Fresh
 from lpr.outbox.held import Held
 from lpr.outbox.jobs import MAX_BATCH, Job, Jobs
 from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
+from lpr.outbox.pictures import PictureFile
 from lpr.outbox.queue import CHUNK, Queue, Snapshot, as_dead_letter, as_entry
 from lpr.outbox.rescue import open_database
 from lpr.outbox.rows import LEAST_MOVE, Burial, Row, RowMaker, State, Summary
-from lpr.outbox.schema import connect, transaction
+from lpr.outbox.schema import connect
 from lpr.outbox.shelf import SqliteShelf
 from lpr.outbox.troubles import corrupt_error, disk_low_error
 from lpr.wire import CLOCK_SYNCHRONISED, PROCESSING_STATUS
@@ -66,13 +68,20 @@ RETRY_EVERY_S = 0.5
 """How often a disk that took nothing is tried again."""
 RESCUE_EVERY_S = 600.0
 """Least time between two rescues of a file in use."""
-VACUUM_PAGES = 128
+VACUUM_PAGES = 256
 """Pages given back in one step: 1 MB, a few milliseconds for which a call may have to wait."""
-SLACK_PAGES = 512
-"""Free pages that a busy file keeps for the next events; an idle one gives back all."""
+SLACK_PAGES = 256
+SLACK_BYTES = 16 << 20
+"""Free pages, and room for pictures, that busy files keep for the next events; idle ones give back all. To write over
+room that is there costs the disk half as much as to let a file grow."""
 
 READ_AHEAD = 3
 """Events read along with one that is asked for: each time the event loop and the reader wait for each other."""
+ROOM_WHILE_MAKING_ROOM = 4 << 20
+"""Not counted as room inside the files: what goes to make room is written over only once that is committed, and what it
+makes room for is written before."""
+ROOM_AT_ONCE = 256 << 10
+"""Made on a full disk besides what is held."""
 PLENTY_BYTES = 1 << 30
 LOOK_AT_PLENTY_S = 0.25
 """With so much more than the floor free, the disk is looked at only so often: nothing fills it in that time."""
@@ -98,6 +107,8 @@ class SqliteOutbox:
         side: SideRecord,
         shelf: SqliteShelf,
         reading: SqliteShelf,
+        pictures: PictureFile,
+        log_file: LogFile,
         folder: LogFolder,
         queue: Queue,
     ) -> None:
@@ -108,6 +119,8 @@ class SqliteOutbox:
         self._queue = queue
         self._shelf = shelf
         self._reading = reading
+        self._pictures = pictures
+        self._log_file = log_file
         self._folder = folder
         self._boot_id = queue.maker.boot_id
         self._held = Held()
@@ -130,6 +143,7 @@ class SqliteOutbox:
         self._sending_unsure = False
         self._failure: OutboxError | None = None
         """Why the disk takes nothing, None while it does."""
+        self._has_made_room = False
         self._next_try_s = 0.0
         self._next_expiry_s = 0.0
         self._reserve = DiskReserve(path.parent)
@@ -179,6 +193,8 @@ class SqliteOutbox:
             side=parts.side,
             shelf=parts.shelf,
             reading=parts.reading,
+            pictures=parts.pictures,
+            log_file=parts.log_file,
             folder=parts.folder,
             queue=parts.queue,
         )
@@ -209,6 +225,8 @@ class SqliteOutbox:
 
     def _let_go(self) -> None:
         _close_quietly(self._reading.connection, self._folder, self._shelf.connection)
+        self._pictures.close()
+        self._log_file.close()
         self._side.close()
         self._lock.release()
 
@@ -436,11 +454,12 @@ class SqliteOutbox:
             raise translate(error, "read the queue", self._path) from error
 
     def _in_one_view(self, look: Callable[[], T]) -> T:
-        self._reading.connection.execute("BEGIN")
-        try:
-            return look()
-        finally:
-            self._reading.connection.execute("COMMIT")
+        with self._pictures.view():
+            self._reading.connection.execute("BEGIN")
+            try:
+                return look()
+            finally:
+                self._reading.connection.execute("COMMIT")
 
     def _waiting(self, limit: int, exclude: frozenset[str]) -> list[Ticket]:
         # Memory before disk: what is written down in between is then seen twice, and not missed.
@@ -521,9 +540,9 @@ class SqliteOutbox:
             if closing or time.monotonic() >= next_tick_s:
                 self._look_after(idle=idle or closing)
                 next_tick_s, idle = time.monotonic() + TICK_S, True
-        self._note_all_attempts_written()
+        self._note_all_written()
 
-    def _commit(self, jobs: Sequence[Job], *, after_rescue: bool = False) -> None:
+    def _commit(self, jobs: Sequence[Job], *, again: bool = False) -> None:
         """One transaction for all of `jobs`, and for what is held; then their results."""
         if self._failure is not None and time.monotonic() < self._next_try_s:
             self._defer(jobs, self._failure)
@@ -534,8 +553,11 @@ class SqliteOutbox:
         except (sqlite3.Error, OSError) as error:
             self._take_back(snapshot)
             damaged = isinstance(error, sqlite3.Error) and is_damage(error)
-            if damaged and not after_rescue and self._may_rescue() and self._reopen():
-                self._commit(jobs, after_rescue=True)
+            stays_full = isinstance(self._failure, OutboxFullError) and not damaged
+            if not again and (
+                (damaged and self._may_rescue() and self._reopen()) or (stays_full and self._make_room())
+            ):
+                self._commit(jobs, again=True)
             else:
                 self._defer(jobs, self._note_failure(error))
             return
@@ -578,6 +600,7 @@ class SqliteOutbox:
         self._queue.counters = counters
         self._queue.thinned += 1
         self._shelf.forget_what_is_gone()
+        self._shelf.find_room()
         revived = [row.ticket(self._boot_id) for row in self._shelf.revived_after(self._revision)]
         self._revision = self._shelf.revision()
         self._forget_attempts([ticket.event_id for ticket in revived])
@@ -638,11 +661,31 @@ class SqliteOutbox:
             self._hold(self._queue.make_row(low, link_up=True))
         return self._failure
 
+    def _make_room(self) -> bool:
+        """On a disk that stays full, let go what goes at a limit, for what is held to be written over it: in a
+        transaction of its own, since only what is committed is written over.
+
+        Once only until the disk takes something, and no more than half of the queue: nothing is given up in vain.
+        """
+        needed = self._held.size_bytes + ROOM_AT_ONCE
+        if self._has_made_room or needed > self._queue.counters.all_bytes // 2:
+            return False
+        self._has_made_room = True
+        snapshot = self._queue.snapshot()
+        try:
+            with self._shelf.transaction():
+                self._queue.make_room(needed)
+                self._queue.save()
+        except (sqlite3.Error, OSError):
+            self._take_back(snapshot)
+            return False
+        return True
+
     def _note_success(self) -> None:
         if self._failure is None:
             return
         log.warning("queue_writable_again", events_written=len(self._held.rows))
-        self._failure = None
+        self._failure, self._has_made_room = None, False
         with self._memory_lock:
             self._held.clear()
         self._remember_held()
@@ -704,6 +747,7 @@ class SqliteOutbox:
             opened = open_database(self._path.parent, maker, limits, self._side.contents, damaged=True)
             self._shelf.connection = opened.connection
             self._reading.connection = connect(self._path, read_only=True)
+            self._use_files(PictureFile(self._path.with_name(PICTURES)), LogFile(self._path))
             self._folder = LogFolder(self._path)
         except (OutboxError, sqlite3.Error, OSError) as error:
             log.error("queue_rescue_failed", error=str(error))
@@ -715,6 +759,13 @@ class SqliteOutbox:
         self._data_version = _data_version(self._shelf)
         self._queue.add_troubles(opened.troubles)
         return True
+
+    def _use_files(self, pictures: PictureFile, log_file: LogFile) -> None:
+        self._pictures.close()
+        self._log_file.close()
+        self._pictures = self._shelf.pictures = self._reading.pictures = pictures
+        self._log_file = log_file
+        self._shelf.recover(log_file)
 
     # ----------------------------------------------------------------------------------------------------------------
     # Looking after the file (the writer's thread)
@@ -739,19 +790,21 @@ class SqliteOutbox:
             counts = {name: self._attempts[name] for name in self._unwritten_attempts if name in self._attempts}
         if not counts or self._failure is not None:
             return
-        with transaction(self._shelf.connection):
+        with self._shelf.transaction():
             self._shelf.add_attempts(counts.items())
         with self._memory_lock:
             self._unwritten_attempts -= {name for name, count in counts.items() if self._attempts.get(name) == count}
 
-    def _note_all_attempts_written(self) -> None:
-        """At the end: the next start may trust the attempts that the file tells."""
-        if not self._sending_unsure or self._unwritten_attempts or self._failure is not None:
+    def _note_all_written(self) -> None:
+        """At the end: the next start may trust what the file tells, and the attempts in it."""
+        if self._failure is not None:
             return
         try:
-            with transaction(self._shelf.connection):
-                self._shelf.take_note(SENDING_UNSURE, "")
-        except sqlite3.Error as error:
+            with self._shelf.transaction():
+                if self._sending_unsure and not self._unwritten_attempts:
+                    self._shelf.take_note(SENDING_UNSURE, "")
+                self._shelf.end_epoch()
+        except (sqlite3.Error, OSError) as error:
             log.warning("queue_upkeep_failed", error=str(error))
 
     def _forget_attempts(self, event_ids: Collection[str]) -> None:
@@ -774,6 +827,14 @@ class SqliteOutbox:
                 break
         if gave and idle:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._give_back_pictures(deadline_s, kept_bytes=0 if idle else SLACK_BYTES, idle=idle)
+
+    def _give_back_pictures(self, deadline_s: float, *, kept_bytes: int, idle: bool) -> None:
+        self._pictures.shrink(kept_bytes)
+        while idle and self._pictures.free_bytes and not self._jobs.waiting and time.monotonic() < deadline_s:
+            if not self._shelf.move_pictures_down():
+                break
+            self._pictures.shrink(kept_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -782,6 +843,8 @@ class _Parts:
     side: SideRecord
     shelf: SqliteShelf
     reading: SqliteShelf
+    pictures: PictureFile
+    log_file: LogFile
     folder: LogFolder
     queue: Queue
 
@@ -809,24 +872,39 @@ def _open_files(data_dir: Path, maker: RowMaker, limits: OutboxLimits) -> _Parts
         stack.callback(side.close)
         path = data_dir / DATABASE
         opened = open_database(data_dir, maker, limits, side.contents)
-        shelf = SqliteShelf(opened.connection)
-        stack.callback(_close_quietly, shelf.connection)
+        stack.callback(_close_quietly, opened.connection)
         try:
-            reading = SqliteShelf(connect(path, read_only=True))
+            pictures = PictureFile(data_dir / PICTURES)
+            stack.callback(pictures.close)
+            shelf = SqliteShelf(opened.connection, pictures)
+            reading = SqliteShelf(connect(path, read_only=True), pictures)
             stack.callback(_close_quietly, reading.connection)
+            log_file = LogFile(path)
+            stack.callback(log_file.close)
             folder = LogFolder(path)
             stack.callback(_close_quietly, folder)
+            if recovered := shelf.recover(log_file):
+                log.warning("queue_recovered", events=recovered)
             queue = Queue(shelf, maker, limits, disk_room=_DiskRoom(path, shelf, limits).look)
             queue.add_troubles(opened.troubles)
             _begin(queue, shelf, side)
         except (sqlite3.Error, OSError) as error:
             raise translate(error, "open the queue", path) from error
         stack.pop_all()
-    return _Parts(lock=lock, side=side, shelf=shelf, reading=reading, folder=folder, queue=queue)
+    return _Parts(
+        lock=lock,
+        side=side,
+        shelf=shelf,
+        reading=reading,
+        pictures=pictures,
+        log_file=log_file,
+        folder=folder,
+        queue=queue,
+    )
 
 
 class _DiskRoom:
-    """Bytes free on the disk and inside the file; asked anew with every event only where the disk is short of room."""
+    """Bytes free on the disk and inside the files; asked anew with every event only where the disk is short of room."""
 
     def __init__(self, path: Path, shelf: SqliteShelf, limits: OutboxLimits) -> None:
         self._path, self._shelf = path, shelf
@@ -838,7 +916,8 @@ class _DiskRoom:
         """See `Queue`."""
         now_s = time.monotonic()
         if now_s >= self._until_s:
-            self._seen = (_free_bytes(self._path), self._shelf.free_bytes())
+            inside = max(0, self._shelf.free_bytes() - ROOM_WHILE_MAKING_ROOM)
+            self._seen = (_free_bytes(self._path), inside)
             self._until_s = now_s + (LOOK_AT_PLENTY_S if self._seen[0] > self._plenty else 0.0)
         return self._seen
 
@@ -848,6 +927,8 @@ def _discard(opening: asyncio.Future[_Parts]) -> None:
     if not opening.cancelled() and opening.exception() is None:
         parts = opening.result()
         _close_quietly(parts.reading.connection, parts.folder, parts.shelf.connection)
+        parts.pictures.close()
+        parts.log_file.close()
         parts.side.close()
         parts.lock.release()
 
@@ -868,7 +949,7 @@ def _begin(queue: Queue, shelf: SqliteShelf, side: SideRecord) -> None:
                 queue.maker.now(), recovered=waiting, unreadable=None, set_aside="", next_sequence=reserved + 1
             )
         )
-    with transaction(shelf.connection):
+    with shelf.transaction():
         if shelf.note(SENDING_UNSURE):
             shelf.take_times_as_they_are()
             shelf.take_note(SENDING_UNSURE, "")

@@ -17,8 +17,9 @@ from typing import Any, Self
 
 from lpr.domain.clock import Clock, SystemClock, isoformat_ms
 from lpr.domain.errors import OutboxError
-from lpr.outbox.files import DATABASE, is_damage, lock_holder, translate
+from lpr.outbox.files import BESIDE_DATABASE, DATABASE, PICTURES, is_damage, lock_holder, translate
 from lpr.outbox.limits import OutboxLimits
+from lpr.outbox.pictures import PictureFile
 from lpr.outbox.queue import Contents, Queue
 from lpr.outbox.rows import Burial, RowMaker, State, Summary
 from lpr.outbox.schema import SCHEMA_VERSION, check_version, connect, transaction
@@ -26,7 +27,9 @@ from lpr.outbox.shelf import SqliteShelf
 from lpr.wire import from_json
 
 EXPORT_FILE = "events.jsonl"
-PICTURES = "pictures"
+EXPORTED_PICTURES = "pictures"
+LOOKS = 4
+"""At an event whose pictures are not as its row says: it may just have been delivered, and their room used again."""
 
 STATE_NAMES = {State.WAITING: "waiting", State.DEAD: "dead letter", State.DELIVERED: "delivered"}
 
@@ -86,7 +89,8 @@ class QueueFile:
         self.data_dir = data_dir
         self.path = data_dir / DATABASE
         self._connection = connection
-        self._shelf = SqliteShelf(connection)
+        self._pictures = PictureFile(data_dir / PICTURES, read_only=True)
+        self._shelf = SqliteShelf(connection, self._pictures)
         self._clock = clock
 
     @classmethod
@@ -121,6 +125,7 @@ class QueueFile:
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
+        self._pictures.close()
 
     # ----------------------------------------------------------------------------------------------------------------
     # Looking
@@ -140,7 +145,7 @@ class QueueFile:
             bytes=counters.used_bytes,
             oldest_age_s=max(ages_s, default=0.0),
             by_type=by_type,
-            file_bytes=sum(file.stat().st_size for file in (self.path, _wal(self.path)) if file.exists()),
+            file_bytes=sum(file.stat().st_size for file in _files(self.path) if file.exists()),
             last_sequence=counters.last_sequence,
             agent_id=agent_id,
             holder=lock_holder(self.data_dir),
@@ -166,8 +171,7 @@ class QueueFile:
 
     def contents(self, item: Item) -> Contents | None:
         """An event's pictures; None where it is no longer there."""
-        with self._view("read"):
-            found = self._shelf.contents(item.summary.event_id)
+        found = self._whole(item.summary.event_id)
         return None if found is None else found[1]
 
     # ----------------------------------------------------------------------------------------------------------------
@@ -199,7 +203,7 @@ class QueueFile:
         try:
             if target.exists():
                 raise OutboxError(f"{target} is there already", hint="export to a new folder")
-            (directory / PICTURES).mkdir(parents=True, exist_ok=True)
+            (directory / EXPORTED_PICTURES).mkdir(parents=True, exist_ok=True)
             exported = self._export_to(directory, state, progress)
             (directory / f"{EXPORT_FILE}.part").replace(target)
         except OSError as error:
@@ -213,9 +217,8 @@ class QueueFile:
         events = pictures = size = 0
         with open(directory / f"{EXPORT_FILE}.part", "w", encoding="utf-8") as lines:
             for done, event_id in enumerate(event_ids, 1):
-                with self._view("read"):
-                    found = self._shelf.contents(event_id)
-                    item = None if found is None else self._item(found[0])
+                found = self._whole(event_id)
+                item = None if found is None else self._seen(found[0])
                 if found is None or item is None:
                     continue  # delivered in the meantime
                 files = _write_pictures(directory, item, found[1])
@@ -228,6 +231,21 @@ class QueueFile:
         return Exported(events=events, pictures=pictures, bytes=size)
 
     # ----------------------------------------------------------------------------------------------------------------
+
+    def _whole(self, event_id: str) -> tuple[Summary, Contents] | None:
+        """An event with its pictures, None where it is no longer there."""
+        for _ in range(LOOKS):
+            with self._view("read"):
+                found = self._shelf.contents(event_id)
+            if found is None or not found[1].unsound:
+                break
+        return found
+
+    def _seen(self, summary: Summary) -> Item | None:
+        """An event for people as its row is now; None where it is no longer there."""
+        with self._view("read"):
+            row = self._shelf.at(summary.position)
+            return None if row is None else self._item(row)
 
     def _in_order(self, state: State | None, limit: int | None) -> Iterator[Summary]:
         after, left = 0, limit
@@ -286,12 +304,12 @@ def _translated(doing: str, path: Path) -> Iterator[None]:
         raise translate(error, doing, path) from error
 
 
-def _wal(path: Path) -> Path:
-    return path.with_name(path.name + "-wal")
+def _files(path: Path) -> list[Path]:
+    return [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-pictures"))]
 
 
 def _is_main(path: Path) -> bool:
-    return not path.name.endswith(("-wal", "-shm"))
+    return not path.name.endswith(BESIDE_DATABASE)
 
 
 def _write_pictures(directory: Path, item: Item, contents: Contents) -> dict[str, str]:
@@ -299,7 +317,7 @@ def _write_pictures(directory: Path, item: Item, contents: Contents) -> dict[str
     files: dict[str, str] = {}
     for kind, image in (("plate", contents.plate_image), ("scene", contents.original_image)):
         if image is not None:
-            name = f"{PICTURES}/{_file_stem(item)}_{kind}.jpg"
+            name = f"{EXPORTED_PICTURES}/{_file_stem(item)}_{kind}.jpg"
             (directory / name).write_bytes(image.data)
             files[kind] = name
     return files

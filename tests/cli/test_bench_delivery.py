@@ -25,6 +25,7 @@ def report(*, slow: bool = False) -> DeliveryReport:
     return DeliveryReport(
         recording=RecordingSpeed(
             bare_per_s=3000.0,
+            bare_over_per_s=5000.0,
             recorded_per_s=1000.0 if slow else 1700.0,
             recorded_together_per_s=2500.0,
             settled_per_s=9000.0,

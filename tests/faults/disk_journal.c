@@ -124,6 +124,25 @@ ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) {
 }
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset) { return pwrite(fd, bytes, length, offset); }
 
+/* Python's os.pwritev calls the second. No flags are used here: a write that is its own sync would be noted as none. */
+static ssize_t gathered(int fd, const struct iovec *parts, int count, off_t offset, int flags) {
+    if (flags) abort();
+    size_t length = 0, at = 0;
+    for (int n = 0; n < count; n++) length += parts[n].iov_len;
+    char *bytes = malloc(length + 1);
+    if (!bytes) abort();
+    for (int n = 0; n < count; at += parts[n++].iov_len) memcpy(bytes + at, parts[n].iov_base, parts[n].iov_len);
+    ssize_t done = pwrite(fd, bytes, length, offset);
+    int error = errno;
+    free(bytes);
+    errno = error;
+    return done;
+}
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) { return gathered(fd, parts, count, offset, 0); }
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset) { return gathered(fd, parts, count, offset, 0); }
+ssize_t pwritev2(int fd, const struct iovec *parts, int count, off_t offset, int flags) { return gathered(fd, parts, count, offset, flags); }
+ssize_t pwritev64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags) { return gathered(fd, parts, count, offset, flags); }
+
 ssize_t write(int fd, const void *bytes, size_t length) {
     if (fd == STDOUT_FILENO && journal >= 0) {
         pthread_mutex_lock(&lock);

@@ -149,3 +149,33 @@ async def test_the_room_that_was_given_up_is_held_again_when_there_is_plenty(tmp
     assert reserve.give_up()
     assert not reserve.give_up()
     assert os.listdir(tmp_path) == []
+
+
+async def test_while_the_disk_stays_full_new_events_are_written_over_the_oldest_original_images(
+    small: SqliteStore, mounted: Path
+) -> None:
+    outbox = await small.open()
+    troubles: list[ErrorRaised] = []
+    outbox.on_trouble(troubles.append)
+    for n in range(60):
+        await record(outbox, f"29A{n}")
+    other = Other(mounted)
+    other.fill()
+    for n in range(60, 70):
+        await record(outbox, f"29A{n}")
+        other.fill()  # the room that the queue gives up is taken, too
+    await until(lambda: not outbox._held)
+    await outbox.close()
+
+    outbox = await small.open(boot_id="boot-2")
+    plates = [t for t in await outbox.waiting(limit=999) if t.event_type == "license_plate_detected"]
+    assert len(plates) == 70, "no event was lost for it"
+    newest = await outbox.load(plates[-1].event_id)
+    assert newest is not None
+    assert newest.original_image == picture("scene 29A69", 200_000)
+    oldest = await outbox.load(plates[0].event_id)
+    assert oldest is not None
+    assert (oldest.original_image, oldest.original_omitted) == (None, "queue_full")
+    assert oldest.plate_image == picture("plate 29A0", 200)
+    assert "QUEUE_OVERFLOW" in [error.code for error in troubles]
+    await outbox.close()

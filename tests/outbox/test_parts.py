@@ -297,8 +297,18 @@ def test_full_busy_and_damaged_are_told_apart(tmp_path: Path) -> None:
 async def test_the_benchmark_measures_all_of_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lpr.outbox.bench.ROUND", 4)
     speed = await measure_recording(tmp_path, rounds=1)
-    assert min(speed.bare_per_s, speed.recorded_per_s, speed.recorded_together_per_s, speed.settled_per_s) > 0
+    assert (
+        min(
+            speed.bare_per_s,
+            speed.bare_over_per_s,
+            speed.recorded_per_s,
+            speed.recorded_together_per_s,
+            speed.settled_per_s,
+        )
+        > 0
+    )
     assert speed.ratio == speed.recorded_per_s / speed.bare_per_s
+    assert speed.ratio_over == speed.recorded_per_s / speed.bare_over_per_s
 
 
 def test_the_newest_events_are_kept_in_memory_within_a_bound_and_believed_until_anything_was_lost() -> None:

@@ -88,7 +88,7 @@ async def test_damage_behind_an_event_does_not_keep_it_from_being_sent(
     contents = outbox._reading.contents
     found = contents(names[0])
     monkeypatch.setattr(outbox._reading, "contents", lambda _: found)
-    monkeypatch.setattr("lpr.outbox.shelf._contents", damaged)
+    monkeypatch.setattr(outbox._reading, "_contents", damaged)
     entry = await outbox.load(names[0])
     assert entry is not None
     assert entry.body["eventId"] == names[0]

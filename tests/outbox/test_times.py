@@ -205,7 +205,7 @@ async def test_after_a_crash_while_sending_nothing_is_corrected_that_may_have_be
     crashed = SqliteStore(clock, disk.data_dir.with_name("crashed"))
     crashed.clock_is_right, crashed.machine_boot = disk.clock_is_right, disk.machine_boot
     crashed.data_dir.mkdir()
-    for name in ("outbox.db", "outbox.db-wal", "outbox.seq"):
+    for name in ("outbox.db", "outbox.db-wal", "outbox.db-pictures", "outbox.seq"):
         (crashed.data_dir / name).write_bytes((disk.data_dir / name).read_bytes())
     await outbox.close()
 
