@@ -5,8 +5,12 @@
     the larger stream alone is lost  CAMERA_DISCONNECTED of lesser weight, `details.stream` is `source`
     it shows pictures again          CAMERA_RECOVERED, the same
 
-A box that goes takes both streams with it, the one a moment before the other: the loss of the larger one is told only
-when the analysed one has shown a picture since. And after the box has come back it gets time to come back as well.
+One loss of a camera is one word, and so is its return, though a box takes its streams with it one after the other:
+
+- The loss of the larger one is told when the analysed one has shown pictures for longer since than its own loss could
+  have gone unnoticed: else the box was going, and CAMERA_DISCONNECTED is about to tell of both.
+- CAMERA_RECOVERED of the camera tells of both streams, whatever was told of the larger one before: that gets time to
+  follow, and only where it does not is its loss told, as a loss of its own.
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ from lpr.config import CameraConfig
 from lpr.domain.clock import Instant, isoformat_ms
 from lpr.domain.events import CameraState, ErrorCode, Severity
 
-PROOF_S = 0.5
-"""A picture of the analysed stream so long after the larger one was lost is proof that the box is there."""
+PROOF_S = 5.0
+"""A picture of the analysed stream so long after the larger one was lost is proof that the box is there: silence of its
+own would have been noticed by then."""
 LARGER = "source"
 """The larger stream, by the name of its key in the configuration."""
 GRACE_S = 15.0
@@ -71,6 +76,7 @@ class CameraLosses:
         """The stream in which plates are looked for has changed; of a camera with one stream, that one."""
         self._analysed = change.state
         if change.state is CameraState.LOST or change.error is not None:
+            self._larger_told = False
             return [self._lost(change)]
         if change.previous is CameraState.LOST and change.state is CameraState.RUNNING:
             self._not_before_s = change.at.monotonic_s + GRACE_S

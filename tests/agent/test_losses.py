@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lpr.agent.losses import GRACE_S, CameraLosses, Notice
+from lpr.agent.losses import GRACE_S, PROOF_S, CameraLosses, Notice
+from lpr.capture.base import CaptureLimits
 from lpr.capture.reader import CameraChange
 from lpr.domain.clock import Instant
 from lpr.domain.errors import CaptureError
@@ -91,11 +92,58 @@ def test_a_box_that_freezes_is_told_once_whichever_stream_is_missed_first(tmp_pa
         assert box.told == ["DISCONNECTED", "RECOVERED"]
 
 
-def test_the_larger_stream_alone_is_told_within_a_second_and_once(tmp_path: Path) -> None:
+def test_a_box_whose_streams_go_one_after_the_other_is_told_once_and_is_back_once(tmp_path: Path) -> None:
+    assert CaptureLimits().stale_after_s < PROOF_S
+    for apart_s in (0.5, 2.0, 4.5):
+        box = running(tmp_path)
+        box.change("larger", LOST)
+        # The analysed stream goes on for a moment; then it is silent until that is noticed.
+        box.wait(apart_s)
+        box.freeze(4.5)
+        box.change("analysed", LOST)
+        box.freeze(60)
+        assert box.told == ["DISCONNECTED"]
+        box.change("larger", RUNNING)
+        box.freeze(1)
+        box.change("analysed", RUNNING)
+        box.wait(60)
+        assert box.told == ["DISCONNECTED", "RECOVERED"]
+
+
+def test_a_camera_that_goes_on_without_its_larger_stream_and_is_lost_then_is_back_once(tmp_path: Path) -> None:
+    for back, follows in (("larger", "analysed"), ("analysed", "larger")):
+        box = running(tmp_path)
+        box.change("larger", LOST)
+        box.wait(600)
+        box.change("analysed", LOST)
+        box.freeze(60)
+        # It goes on, and then it is gone: two things to know. What comes back is one camera.
+        assert box.told == ["DISCONNECTED source", "DISCONNECTED"]
+        box.change(back, RUNNING)
+        box.wait(GRACE_S / 2)
+        box.change(follows, RUNNING)
+        box.wait(60)
+        assert box.told == ["DISCONNECTED source", "DISCONNECTED", "RECOVERED"]
+        assert box.losses.larger_trouble == ""
+
+
+def test_a_larger_stream_that_does_not_follow_is_a_loss_of_its_own(tmp_path: Path) -> None:
+    box = running(tmp_path)
+    box.change("larger", LOST)
+    box.wait(600)
+    box.change("analysed", LOST)
+    box.freeze(60)
+    box.change("analysed", RUNNING)
+    box.wait(GRACE_S + 1)
+    box.change("larger", RUNNING)
+    assert box.told[2:] == ["RECOVERED", "DISCONNECTED source", "RECOVERED source"]
+
+
+def test_the_larger_stream_alone_is_told_within_six_seconds_and_once(tmp_path: Path) -> None:
     box = running(tmp_path)
     box.change("larger", LOST)
     assert box.losses.larger_trouble == ""
-    box.wait(1)
+    box.wait(5.5)
     assert box.told == ["DISCONNECTED source"]
     assert box.losses.larger_trouble == "larger is lost"
     box.wait(60)
@@ -132,7 +180,7 @@ def test_one_that_never_comes_is_told_too(tmp_path: Path) -> None:
     box.freeze(5)
     assert box.told == []
     box.change("analysed", RUNNING)
-    box.wait(2)
+    box.wait(PROOF_S + 1)
     assert box.told == ["DISCONNECTED source"]
     details = box.notices[0].details(box.now)
     assert details == {"cameraId": "CAM_001", "lastResponse": None, "hint": "look", "stream": "source"}
