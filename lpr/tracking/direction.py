@@ -107,6 +107,7 @@ class Way:
     def stretch(self, across: float, down: float) -> None:
         """From now on pictures are so many times as wide and as high."""
         self._poses = [each.stretched(across, down) for each in self._poses]
+        self._newest = deque((each.stretched(across, down) for each in self._newest), NEWEST_KEPT)
         self._smooth = self._smooth.stretched(across, down)
 
     @property

@@ -122,3 +122,13 @@ def test_a_plate_that_is_covered_and_shrinks_in_its_place_has_not_turned() -> No
     covered = [Box(box.x, box.y, box.width * 0.4, box.height) for box in [NEARER[-1]] * 10]
 
     assert way([*NEARER, *covered]).turn() is None
+
+
+def test_pictures_of_another_size_make_no_turn() -> None:
+    # So long a way that every eighth pose is kept, and the newest few are apart.
+    going_on = way([*NEARER[12:], *[NEARER[-1]] * 207])
+    going_on.stretch(0.25, 0.25)
+    for _ in range(4):
+        going_on.add(Pose.of(NEARER[-1]).stretched(0.25, 0.25))
+
+    assert going_on.turn() is None
