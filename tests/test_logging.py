@@ -198,6 +198,7 @@ def test_a_journal_line_begins_with_its_priority(tmp_path: Path, monkeypatch: py
         ("rtsp://u:p@h/x", "rtsp://u:***@h/x"),
         ("rtsp://u:p@ss/w#d@h/x", "rtsp://u:***@h/x"),
         ("open rtsp://u:p@h/x: refused", "open rtsp://u:***@h/x: refused"),
+        ("no file rtsp:/u:p@h/x", "no file rtsp:/u:***@h/x"),
         ("http://h/cgi?user=a&password=b&channel=1", "http://h/cgi?user=a&password=***&channel=1"),
         ("rtsp://h/user=a_password=b_channel=1", "rtsp://h/user=a_password=***"),
         ('{"token": "abc", "n": 1}', '{"token": "***", "n": 1}'),

@@ -11,6 +11,7 @@ from lpr.capture.opencv import OpenCvCapture
 from lpr.capture.timing import RisingTime
 from lpr.domain.errors import CaptureError, ConfigError, ImageError
 from lpr.domain.frame import Image
+from lpr.domain.secrets import mask_secrets
 from lpr.imaging import decode_image
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
@@ -20,6 +21,7 @@ CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".m4v", ".ts", ".mpg"
 GAP_BETWEEN_SCENES_S = 5.0
 """Two clips, or a clip and the picture after it, show nothing of each other: their times lie this far apart."""
 
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 _CUT_OFF_S = 0.5
 
 
@@ -243,6 +245,11 @@ def media_files(path: Path) -> list[Path]:
             return [path]
         found = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES]
     except FileNotFoundError as error:
+        if _ADDRESS.match(str(path)):
+            raise ConfigError(
+                f"{mask_secrets(str(path))} is the address of a camera, not a file",
+                hint="`lpr-agent check` tries the cameras of the configuration, `lpr-agent run` reads them.",
+            ) from error
         raise ConfigError(
             f"there is no file or folder '{path}'",
             hint="Is it spelt like this, upper and lower case too? In a configuration a path starts at that file's"

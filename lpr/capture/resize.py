@@ -25,15 +25,12 @@ from lpr.domain.errors import CaptureError, CaptureRefusedError
 
 REGULARLY_S: Final = 30.0
 """As often as the decoder itself tells a camera that it is still there."""
-AGAIN_AFTER_S: Final = 2.0
-"""A camera may describe the new pictures a moment after it has begun to send them."""
-APART_S: Final = 5.0
-"""A camera whose whole pictures come when they please is asked no more often than this for one."""
+APART_S: Final = 3.0
+"""Between two questions: there are cameras whose whole pictures come when they please."""
+QUESTIONS: Final = 2
+"""That a doubt is worth: a camera may describe the new pictures a moment after it has begun to send them."""
 PAUSE_S: Final = 0.4
 INTERVALS: Final = 5
-KNOWN: Final = 2
-"""Intervals between whole pictures from which on there is a rhythm that can be broken."""
-
 _log = structlog.get_logger("capture")
 
 
@@ -45,8 +42,7 @@ class SizeDoubts:
         self._since_whole: int | None = None
         self._previous_stamp_s: float | None = None
         self._asked_s: float | None = None
-        self._doubted_s = float("-inf")
-        self._again_at_s = float("inf")
+        self._open = 0
 
     def arise(self, whole: bool, stamp_s: float, now_s: float) -> bool:
         """Whether the picture just decoded is a reason to ask.
@@ -55,14 +51,11 @@ class SizeDoubts:
         """
         if self._asked_s is None:
             self._asked_s = now_s
-        doubtful = self._is_early(whole) | self._is_after_pause(stamp_s)
-        if doubtful and now_s - self._doubted_s >= APART_S:
-            self._doubted_s, self._again_at_s = now_s, now_s + AGAIN_AFTER_S
-        elif now_s >= self._again_at_s:
-            self._again_at_s = float("inf")
-        elif now_s - self._asked_s < REGULARLY_S:
+        if self._is_early(whole) | self._is_after_pause(stamp_s):
+            self._open = QUESTIONS
+        if now_s - self._asked_s < (APART_S if self._open else REGULARLY_S):
             return False
-        self._asked_s = now_s
+        self._asked_s, self._open = now_s, max(0, self._open - 1)
         return True
 
     def _is_early(self, whole: bool) -> bool:
@@ -73,7 +66,7 @@ class SizeDoubts:
         interval, self._since_whole = self._since_whole, 0
         if interval is None:
             return False
-        early = len(self._intervals) < KNOWN or interval < median(self._intervals)
+        early = not self._intervals or interval < median(self._intervals)
         self._intervals.append(interval)
         return early
 

@@ -21,6 +21,7 @@ from lpr.domain.frame import Frame, Image
 from lpr.domain.geometry import Quad
 from lpr.domain.passage import Passage, PassageOutcome
 from lpr.domain.plate import PlateColour, PlateRead, PlateText
+from lpr.domain.secrets import mask_secrets
 from lpr.imaging import decode_image
 from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
@@ -103,7 +104,7 @@ def files_of(paths: Iterable[Path]) -> Iterator[MediaFile | Failure]:
             for file in media_files(path):
                 yield MediaFile(file, str(file))
         except ConfigError as error:
-            yield Failure(str(path), CaptureError(error.message, hint=error.hint))
+            yield Failure(mask_secrets(str(path)), CaptureError(error.message, hint=error.hint))
 
 
 def amount_of(file: MediaFile, options: ReadOptions) -> float:

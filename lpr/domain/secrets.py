@@ -8,7 +8,8 @@ from collections.abc import Iterable
 MASK = "***"
 
 # Up to the *last* @ of the word: installers paste passwords that hold / # or @ unescaped, and those must be hidden too.
-_URL_PASSWORD = re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/@'\"]*):[^\s'\"]+@", re.IGNORECASE)
+# With one slash, too: that is what is left of an address that was taken for a path.
+_URL_PASSWORD = re.compile(r"(?P<keep>[a-z][a-z0-9+.-]*:/{1,2}[^\s:/@'\"]*):[^\s'\"]+@", re.IGNORECASE)
 # `?user=admin&password=…`, the `user=admin_password=…_channel=1` of cheap recorders, and keys in quotes as JSON and
 # Python print them. Not a bare `token: …`: that is how sentences about tokens are written.
 _NAMED_VALUE = re.compile(

@@ -175,3 +175,10 @@ def test_a_closed_clip_leaves_no_handle(tmp_path: Path) -> None:
     source.close()
     with pytest.raises(CaptureError, match="not open"):
         source.grab()
+
+
+def test_the_address_of_a_camera_is_no_file_and_its_password_is_not_told() -> None:
+    for address in ("rtsp://an:s3cr3t@camera/live", "HTTP://an:s3cr3t@camera/video"):
+        with pytest.raises(ConfigError, match="is the address of a camera") as raised:
+            media_files(Path(address))
+        assert "s3cr3t" not in f"{raised.value} {raised.value.hint}"

@@ -232,16 +232,22 @@ async def test_a_wrong_password_and_a_wrong_path_are_named_and_no_secret_is_told
 
 
 @pytest.mark.parametrize(
-    ("codec", "transport", "before", "after"),
+    ("codec", "transport", "before", "after", "within_s"),
     [
-        # Larger, and then smaller, each in another shape; x265 has no time for large pictures on a busy machine.
-        ("h264", RtspTransport.TCP, (320, 240), (1280, 720)),
-        ("h264", RtspTransport.UDP, (1280, 720), (640, 480)),
-        ("h265", RtspTransport.TCP, (320, 192), (320, 240)),
+        # Larger, and then smaller, each in another shape.
+        ("h264", RtspTransport.TCP, (320, 240), (1280, 720), NOTICED_WITHIN_S),
+        ("h264", RtspTransport.UDP, (1280, 720), (640, 480), NOTICED_WITHIN_S),
+        # On a busy machine x265 is slow with anything, the description included.
+        ("h265", RtspTransport.TCP, (320, 192), (320, 240), 3 * NOTICED_WITHIN_S),
     ],
 )
 async def test_a_stream_that_changes_its_size_on_the_way_is_taken_at_its_new_size_and_is_no_loss(
-    rtsp: StartServer, codec: str, transport: RtspTransport, before: tuple[int, int], after: tuple[int, int]
+    rtsp: StartServer,
+    codec: str,
+    transport: RtspTransport,
+    before: tuple[int, int],
+    after: tuple[int, int],
+    within_s: float,
 ) -> None:
     if codec == "h265" and not has_element("x265enc"):
         pytest.skip("GStreamer lacks x265enc")
@@ -258,7 +264,7 @@ async def test_a_stream_that_changes_its_size_on_the_way_is_taken_at_its_new_siz
             noticed_s = time.monotonic() - ordered_s
             # And once is enough: it stays as it is.
             assert await size_of_frames(reader, lambda _size, at_s: at_s > ordered_s + noticed_s + 3) == after
-    assert noticed_s <= NOTICED_WITHIN_S
+    assert noticed_s <= within_s
     assert diary.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED], "nothing to be told"
     assert reader.statistics().tries == 2
     [entry] = [each for each in logs if each["event"] == "camera_resized"]
@@ -268,7 +274,7 @@ async def test_a_stream_that_changes_its_size_on_the_way_is_taken_at_its_new_siz
 
 async def size_of_frames(reader: CameraReader, enough: Callable[[tuple[int, int], float], bool]) -> tuple[int, int]:
     """The width and height of the first frame that is enough, which is asked with them and when it was taken."""
-    async with asyncio.timeout(NOTICED_WITHIN_S + 4):
+    async with asyncio.timeout(30):
         async for frame in reader.frames():
             size = (frame.width, frame.height)
             if enough(size, frame.captured_at.monotonic_s):
@@ -324,7 +330,9 @@ async def test_even_grey_pictures_at_the_start_are_passed_over_but_not_for_ever(
 async def test_two_hundred_losses_of_real_streams_leave_no_thread_and_no_handle_behind(rtsp: StartServer) -> None:
     cameras, cycles = 4, 50
     process = psutil.Process()
-    limits = replace(QUICK, backoff_first_s=0.01, backoff_most_s=0.02)
+    # No silence counts here but that of a line that is cut, at once: a busy machine makes others.
+    patient = {"open_timeout_s": 8.0, "read_timeout_s": 8.0, "stale_after_s": 16.0}
+    limits = replace(QUICK, backoff_first_s=0.01, backoff_most_s=0.02, **patient)
     with ExitStack() as lines:
         pairs = [lines.enter_context(FaultyLine(rtsp().port)) for _ in range(cameras)]
         diaries = [Diary() for _ in pairs]

@@ -203,3 +203,13 @@ def test_a_folder_that_cannot_be_written_is_a_wrong_argument(run: Run, tmp_path:
 def test_vietnamese_file_names_come_through(run: Run, tmp_path: Path) -> None:
     (tmp_path / "Cổng chính.png").write_bytes(cv2.imencode(".png", picture())[1].tobytes())
     assert json.loads(run("read", "Cổng chính.png", "--json").out)["image"] == "Cổng chính.png"
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_the_address_of_a_camera_is_no_picture_and_its_password_is_not_printed(
+    run: Run, options: tuple[str, ...]
+) -> None:
+    answer = run("read", "rtsp://an:s3cr3t@camera/live", *options)
+    assert answer.code == 1
+    assert "is the address of a camera" in answer.out + answer.err
+    assert "s3cr3t" not in answer.out + answer.err
