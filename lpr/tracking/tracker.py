@@ -5,8 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Final
 
 from lpr.domain.choices import EmitRule
@@ -15,8 +14,9 @@ from lpr.domain.frame import Frame
 from lpr.domain.geometry import Box, point_in_polygon
 from lpr.domain.passage import Action, ActionRule, Passage, PassageOutcome
 from lpr.domain.plate import PlateRead, PlateText
-from lpr.tracking.assignment import best_assignment
+from lpr.tracking.association import associate, distinct
 from lpr.tracking.motion import Motion
+from lpr.tracking.notes import Note, NoteKind, Notes
 from lpr.tracking.repeat import RepeatGuard, Verdict
 from lpr.tracking.settings import Decide, TrackingSettings
 from lpr.tracking.shape import Shapes, is_short
@@ -24,89 +24,25 @@ from lpr.tracking.sighting import LAST_WORD_WEIGHT, Look, Sighting, prepare
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.track import Challenge, Fate, Track
 from lpr.tracking.trail import TELLING, Trail
-from lpr.tracking.vote import conflict
+from lpr.tracking.unread import Unread, was_vehicle
+from lpr.tracking.view import TrackView
 
-TEXT_DOUBT: Final = -14.0
-"""Contradicting text counts against a match no more than this: motion decides, text is a witness among others."""
-TEXT_TRUST: Final = 0.5
-"""How far a contradiction counts: single frames are misread more boldly than their probabilities say."""
-TEXT_SUPPORT: Final = 2.0
-"""And agreeing text for it no more than this: neighbours in a row of motorbikes have texts nearly alike."""
+__all__ = ["Note", "NoteKind", "PassageTracker", "TrackView", "new_passage_id"]
+
 LONGEST_INTERVAL_S: Final = 1.0
 """A longer pause between frames is a camera that was gone, and says nothing of its frame rate."""
 GAP_FRAMES: Final = 3
 """A track outlives this many missed frames even where `max_gap_s` is shorter."""
-SAME_READ_IOU: Final = 0.5
-COVERED: Final = 0.8
-"""A box that lies within another by this share is a part of the same plate (one row of two)."""
 CANDIDATE_AFTER_S: Final = 30.0
 """Text that rests for so long is remembered as a candidate for a standing text."""
 SHARPNESS_MEMORY: Final = 0.02
 RECENT_KEPT: Final = 32
 KNOWN_VEHICLES: Final = (Fate.REPORTED, Fate.REPEATED)
-WAITING_KEPT: Final = 8
-"""Unread vehicles that wait for an explanation; each holds a frame."""
-LONG_PLATE: Final = 2.5
-"""Width by height; one row has more."""
-LONG_LEGIBLE_PX: Final = 60.0
-"""Width under which nobody reads one row (models/recognizer.md): a car that never came nearer was in another street."""
-LONGEST_HOLD: Final = 4
-"""Times `unreadable_hold_s`: how long an unread vehicle waits at most for one in sight that may explain it."""
-NOTES_KEPT: Final = 256
-UNREADABLE_DETECTION: Final = 0.5
-"""Mean detection confidence below which an unread track is taken for a false alarm."""
 TENTATIVE_FRAMES: Final = 3
 TENTATIVE_GAP_S: Final = 0.8
 """A track of fewer frames may be a false alarm, and must not wait for a vehicle to come by."""
 OUTSIDE_GAP_S: Final = 0.6
 """A track that was expected to have left the picture is closed after so long."""
-
-
-class NoteKind(StrEnum):
-    """Why something was not reported, or a track was cut."""
-
-    REPEAT = "repeat"
-    STANDING = "standing"
-    FLICKER = "flicker"
-    FRAGMENT = "fragment"
-    SPLIT = "split"
-    TURN = "turn"
-    TRACK_LIMIT = "track_limit"
-    LATE_FRAME = "late_frame"
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something that ended in no event, for the log: nothing is held back without a trace."""
-
-    kind: NoteKind
-    at: Instant
-    track_id: int | None
-    text: str
-    frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class TrackView:
-    """One track as the local page draws it: box in frame pixels, text so far, whether it was handed on."""
-
-    track_id: int
-    box: Box
-    text: str
-    confidence: float
-    frames: int
-    first_seen: Instant
-    last_seen: Instant
-    reported: bool
-    standing: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
-    """A vehicle that has gone unread and may yet turn out to be a piece of another's way."""
-
-    track: Track
-    closed_at: Instant
 
 
 def new_passage_id() -> str:
@@ -137,10 +73,10 @@ class PassageTracker:
         self._new_id = new_id
         self.standing = standing or StandingMemory(settings.standing_after_s, settings.standing_forget_s)
         self._tracks: list[Track] = []
-        self._waiting: deque[_Waiting] = deque()
+        self._unread = Unread()
         self._recent: deque[Trail] = deque(maxlen=RECENT_KEPT)
         self._recent_unread: deque[Trail] = deque(maxlen=RECENT_KEPT)
-        self._notes: deque[Note] = deque(maxlen=NOTES_KEPT)
+        self._notes = Notes()
         self._next_id = 1
         self._newest: Instant | None = None
         self._interval_s = 0.0
@@ -161,13 +97,11 @@ class PassageTracker:
     @property
     def tracks(self) -> tuple[TrackView, ...]:
         """What is in sight, for the local page."""
-        return tuple(_view(track) for track in self._tracks)
+        return tuple(TrackView.of(track) for track in self._tracks)
 
     def take_notes(self) -> tuple[Note, ...]:
         """What was held back since the last call, oldest first (the newest `NOTES_KEPT`)."""
-        notes = tuple(self._notes)
-        self._notes.clear()
-        return notes
+        return self._notes.take()
 
     def update(self, frame: Frame, reads: Sequence[PlateRead], now: Instant | None = None) -> tuple[Passage, ...]:
         """Take one frame's reads, none included, and return the passages that it decides, in order.
@@ -177,7 +111,7 @@ class PassageTracker:
         """
         at = frame.captured_at
         if self._newest is not None and at.monotonic_s < self._newest.monotonic_s:
-            self._note(NoteKind.LATE_FRAME, at, None, "", len(reads))
+            self._notes.late_frame(at, len(reads))
             return ()
         self._keep_time(frame)
         # What has been gone for too long is closed first: after minutes without a picture, anything could be anything.
@@ -201,7 +135,8 @@ class PassageTracker:
         for track in sorted(self._tracks, key=lambda each: each.incumbent.first_seen.monotonic_s):
             passages += self._end(track, now)
         self._tracks.clear()
-        passages += self._release(now, now, everything=True)
+        for track in self._unread.release_all():
+            passages += self._report_unreadable(track, now)
         return tuple(passages)
 
     # What a frame shows
@@ -217,7 +152,7 @@ class PassageTracker:
 
     def _stretch(self, across: float, down: float) -> None:
         """The camera's pictures have another size, its view is the same: so are the places, as parts of the picture."""
-        for track in (*self._tracks, *(each.track for each in self._waiting)):
+        for track in (*self._tracks, *self._unread.tracks):
             track.stretch(across, down)
         for trails in (self._recent, self._recent_unread):
             stretched = [trail.stretched(across, down) for trail in trails]
@@ -228,7 +163,7 @@ class PassageTracker:
     def _prepare(self, frame: Frame, reads: Sequence[PlateRead]) -> list[Look]:
         bounds = self._bounds(frame.width, frame.height)
         looks = [
-            prepare(frame, read, bounds, self._sharpness) for read in _distinct(reads) if self._in_roi(read.box, frame)
+            prepare(frame, read, bounds, self._sharpness) for read in distinct(reads) if self._in_roi(read.box, frame)
         ]
         for look in looks:
             if look.weight > 0:
@@ -252,15 +187,7 @@ class PassageTracker:
 
     def _associate(self, looks: list[Look], at: Instant) -> list[tuple[Track, Look]]:
         """Each look with the track that it is of."""
-        bounds = self._bounds(*self._frame_size)
-        scores: dict[tuple[int, int], float] = {}
-        for row, track in enumerate(self._tracks):
-            expected = track.motion.predict(at.monotonic_s).within(bounds)
-            for column, look in enumerate(looks):
-                motion = expected.evidence(look.read.box, bounds.area)
-                if motion is not None:
-                    scores[row, column] = motion + _text_evidence(track, look)
-        pairs = best_assignment(scores)
+        pairs = associate(self._tracks, looks, at, self._bounds(*self._frame_size))
         for row, column in pairs:
             self._tracks[row].see(looks[column], self._decide)
         seen = [(self._tracks[row], looks[column]) for row, column in pairs]
@@ -287,7 +214,7 @@ class PassageTracker:
             if challenge is Challenge.SAME_PLATE:
                 track.take_over()
             elif challenge is Challenge.OTHER_PLATE:
-                self._note_track(NoteKind.SPLIT, track, now)
+                self._notes.of_track(NoteKind.SPLIT, track, now)
                 after = track.split(self._new_track_id())
                 self._tracks[self._tracks.index(track)] = after
                 passages += self._end(track, now)
@@ -300,7 +227,7 @@ class PassageTracker:
             after = track.turn(look, self._next_id, self._decide) if track in self._tracks else None
             if after is not None:
                 self._new_track_id()
-                self._note_track(NoteKind.TURN, track, now)
+                self._notes.of_track(NoteKind.TURN, track, now)
                 self._tracks[self._tracks.index(track)] = after
                 passages += self._end(track, now)
         return passages
@@ -376,7 +303,7 @@ class PassageTracker:
         track.fate = Fate.REPEATED if why is NoteKind.REPEAT else Fate.FRAGMENT
         track.reported = text
         track.incumbent.drop_picture()
-        self._note_track(why, track, now)
+        self._notes.of_track(why, track, now)
         return []
 
     def _stay_standing(self, track: Track, now: Instant) -> None:
@@ -403,7 +330,7 @@ class PassageTracker:
             self._guard.reported(text.text, action, track.last_seen, self._settings.camera_id)
         if not track.held_standing:
             track.held_standing, track.standing_text = True, text
-            self._note_track(NoteKind.STANDING, track, now)
+            self._notes.of_track(NoteKind.STANDING, track, now)
         return True
 
     def _is_fragment(self, trail: Trail, but: Track, but_text: str = "") -> bool:
@@ -450,7 +377,7 @@ class PassageTracker:
         self._tracks = [track for track in self._tracks if track not in gone]
         for track in sorted(gone, key=lambda each: each.last_seen.monotonic_s):
             passages += self._end(track, now)
-        return passages + self._release(at, now, everything=False)
+        return passages + self._release(at, now)
 
     def _limit(self, now: Instant) -> list[Passage]:
         """Close what is beyond `max_tracks`: the longest unseen first, then what has been seen least."""
@@ -461,7 +388,7 @@ class PassageTracker:
         self._tracks.sort(key=lambda each: (each.last_seen.monotonic_s, each.frames))
         for _ in range(excess):
             track = self._tracks.pop(0)
-            self._note_track(NoteKind.TRACK_LIMIT, track, now)
+            self._notes.of_track(NoteKind.TRACK_LIMIT, track, now)
             passages += self._end(track, now)
         return passages
 
@@ -489,7 +416,8 @@ class PassageTracker:
             passages += self._last_word(track, now)
         if track.fate in KNOWN_VEHICLES:
             self._recent.append(Trail.of(track.incumbent))
-            self._forget_waiting(self._recent[-1])
+            for piece in self._unread.explain(self._recent[-1]):
+                self._notes.of_track(NoteKind.FRAGMENT, piece, self._recent[-1].last_seen)
         return passages
 
     def _end_challenge(self, track: Track, now: Instant) -> list[Passage]:
@@ -506,7 +434,7 @@ class PassageTracker:
             track.dismiss_challenger()
             return []
         after = track.split(self._new_track_id())
-        self._note_track(NoteKind.SPLIT, track, now)
+        self._notes.of_track(NoteKind.SPLIT, track, now)
         return self._last_word(track, now) + self._end(after, now) if track.fate is Fate.OPEN else self._end(after, now)
 
     def _last_word(self, track: Track, now: Instant) -> list[Passage]:
@@ -517,14 +445,11 @@ class PassageTracker:
             return []
         if text is not None and not self._shapes.looks_cut(text, track.incumbent.log_ratio):
             return self._hand_on(track, text, now, last_word=True)
-        if self._was_vehicle(track):
-            self._waiting.append(_Waiting(track, track.last_seen))
-            return (
-                self._report_unreadable(self._waiting.popleft().track, now) if len(self._waiting) > WAITING_KEPT else []
-            )
+        if was_vehicle(track, self._settings):
+            return [passage for each in self._unread.hold(track) for passage in self._report_unreadable(each, now)]
         # Where nothing was ever readable it was a lamp, and lamps would fill the log.
         if track.incumbent.vote.weight >= LAST_WORD_WEIGHT:
-            self._note_track(NoteKind.FLICKER, track, now)
+            self._notes.of_track(NoteKind.FLICKER, track, now)
         return []
 
     def _heir(self, ended: Track, text: PlateText) -> Track | None:
@@ -535,123 +460,33 @@ class PassageTracker:
         if len(text.text) < TELLING:
             return None
         for track in self._tracks:
+            if track is ended or track.turned or track.fate is not Fate.OPEN:
+                continue
             later = track.incumbent.first_seen.seconds_since(ended.incumbent.last_seen) >= 0
-            known = (
-                track.text() if track is not ended and track.fate is Fate.OPEN and later and not track.turned else None
-            )
+            known = track.text() if later else None
             if known is not None and known.text == text.text:
                 return track
         return None
 
-    def _was_vehicle(self, track: Track) -> bool:
-        sighting, settings = track.incumbent, self._settings
-        enough = sighting.whole >= settings.unreadable_min_frames or (sighting.whole > 1 and sighting.half_readable())
-        return (
-            enough
-            and sighting.moved
-            and sighting.detection_confidence >= UNREADABLE_DETECTION
-            and sighting.widest_whole_px >= self._legible_px(sighting)
-        )
-
-    def _legible_px(self, sighting: Sighting) -> float:
-        """How wide a plate must have been for a person to have read it: a long one's characters are small."""
-        long = sighting.last_box.width > LONG_PLATE * sighting.last_box.height
-        return max(self._settings.min_width_px, LONG_LEGIBLE_PX if long else 0.0)
-
-    def _release(self, at: Instant, now: Instant, everything: bool) -> list[Passage]:
+    def _release(self, at: Instant, now: Instant) -> list[Passage]:
         """Report the unread vehicles that nothing has explained in time."""
-        passages: list[Passage] = []
-        while self._waiting:
-            oldest = self._waiting[0]
-            if not everything and self._may_yet_be_explained(oldest, at):
-                break
-            self._waiting.popleft()
-            passages += self._report_unreadable(oldest.track, now)
-        return passages
-
-    def _may_yet_be_explained(self, waiting: _Waiting, at: Instant) -> bool:
-        """Whether the time is not yet up, or a vehicle in sight that may be the same one is still undecided."""
-        waited_s, hold_s = at.seconds_since(waiting.closed_at), self._settings.unreadable_hold_s
-        if waited_s < hold_s:
-            return True
-        trail = Trail.of(waiting.track.incumbent)
-        undecided = (Trail.of(track.incumbent) for track in self._tracks if track.fate is Fate.OPEN)
-        return waited_s < LONGEST_HOLD * hold_s and any(each.continues(trail) for each in undecided)
+        undecided = [track for track in self._tracks if track.fate is Fate.OPEN]
+        due = self._unread.release(at, self._settings.unreadable_hold_s, undecided)
+        return [passage for track in due for passage in self._report_unreadable(track, now)]
 
     def _report_unreadable(self, track: Track, now: Instant) -> list[Passage]:
         trail = Trail.of(track.incumbent)
         # An unread vehicle explains another unread one, never one that was read.
         if self._is_fragment(trail, track) or any(trail.continues(other) for other in self._recent_unread):
-            self._note_track(NoteKind.FRAGMENT, track, now)
+            self._notes.of_track(NoteKind.FRAGMENT, track, now)
             return []
         # Where no frame could vote, the best picture's own guess has to do.
         text = track.text() or replace(track.incumbent.picture.read.plate, confidence=0.0)
         action = track.incumbent.way.action(self._settings, *self._frame_size)
         self._recent_unread.append(trail)
         if self._guard.explains(text.text, action, trail.first_seen, trail.last_seen, self._settings.camera_id):
-            self._note_track(NoteKind.REPEAT, track, now)
+            self._notes.of_track(NoteKind.REPEAT, track, now)
             return []
         passage = self._passage(track, text, PassageOutcome.UNREADABLE, action, now)
         track.incumbent.drop_picture()
         return [passage]
-
-    def _forget_waiting(self, trail: Trail) -> None:
-        """A reported vehicle explains what was left unread on its way."""
-        for waiting in list(self._waiting):
-            if Trail.of(waiting.track.incumbent).continues(trail):
-                self._waiting.remove(waiting)
-                self._note_track(NoteKind.FRAGMENT, waiting.track, trail.last_seen)
-
-    # Notes
-
-    def _note_track(self, kind: NoteKind, track: Track, at: Instant) -> None:
-        text = track.text()
-        self._note(kind, at, track.track_id, "" if text is None else text.text, track.incumbent.frames)
-
-    def _note(self, kind: NoteKind, at: Instant, track_id: int | None, text: str, frames: int) -> None:
-        self._notes.append(Note(kind, at, track_id, text, frames))
-
-
-def _text_evidence(track: Track, look: Look) -> float:
-    """What the text says for or against a match, between TEXT_DOUBT and TEXT_SUPPORT."""
-    if look.weight <= 0 or track.incumbent.vote.weight <= 0:
-        return 0.0
-    plates = [track.incumbent] if track.challenger is None else [track.incumbent, track.challenger]
-    against = max(conflict(each.vote.spelling(), look.spelling) for each in plates if each.vote.weight > 0)
-    return max(TEXT_DOUBT, TEXT_SUPPORT + TEXT_TRUST * against)
-
-
-def _distinct(reads: Sequence[PlateRead]) -> list[PlateRead]:
-    """`reads` without second boxes of one plate: the surer (or, one within the other, the larger) stays."""
-    kept: list[PlateRead] = []
-    for read in sorted(reads, key=lambda each: (each.detection_confidence, each.box.area), reverse=True):
-        rivals = [other for other in kept if _same_plate(read.box, other.box)]
-        if not rivals:
-            kept.append(read)
-        elif len(rivals) == 1 and read.box.area > 1.5 * rivals[0].box.area:
-            kept[kept.index(rivals[0])] = read
-    return kept
-
-
-def _same_plate(one: Box, other: Box) -> bool:
-    smaller, larger = sorted((one, other), key=lambda box: box.area)
-    width = min(smaller.right, larger.right) - max(smaller.x, larger.x)
-    height = min(smaller.bottom, larger.bottom) - max(smaller.y, larger.y)
-    covered = max(0.0, width) * max(0.0, height) / max(1.0, smaller.area)
-    return covered >= COVERED or one.iou(other) >= SAME_READ_IOU
-
-
-def _view(track: Track) -> TrackView:
-    text = track.text()
-    sighting = track.incumbent
-    return TrackView(
-        track_id=track.track_id,
-        box=track.box,
-        text="" if text is None else text.display,
-        confidence=0.0 if text is None else text.confidence,
-        frames=sighting.frames,
-        first_seen=sighting.first_seen,
-        last_seen=track.last_seen,
-        reported=track.fate is not Fate.OPEN,
-        standing=track.held_standing,
-    )
