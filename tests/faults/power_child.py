@@ -19,7 +19,7 @@ import structlog
 
 from lpr.config import RuntimeOverrides
 from lpr.link.files import EpochFile, SeenCommands
-from lpr.outbox import schema, sqlite
+from lpr.outbox import schema, writer
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.sqlite import SqliteOutbox
 from tests.outbox.helpers import detection, status
@@ -97,8 +97,8 @@ class Work:
 
 async def main(data_dir: Path, boot_id: str, seed: int, events: int) -> None:
     # Everything that happens seldom happens often: the log folded into the database, pages given back.
-    schema.FOLD_PAGES, schema.WAL_PAGES, sqlite.TICK_S = 40, 60, 0.05
-    sqlite.SLACK_PAGES, sqlite.SLACK_BYTES = 8, 40_000
+    schema.FOLD_PAGES, schema.WAL_PAGES, writer.TICK_S = 40, 60, 0.05
+    writer.SLACK_PAGES, writer.SLACK_BYTES = 8, 40_000
     outbox = await SqliteOutbox.open(data_dir, agent_id="gate", boot_id=boot_id, limits=OutboxLimits(min_free_disk=0))
     work = Work(data_dir, outbox, boot_id, random.Random(seed))
     beside = [asyncio.create_task(work.deliver()), asyncio.create_task(work.keep_the_rest())]

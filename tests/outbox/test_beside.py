@@ -151,7 +151,7 @@ async def test_a_transaction_that_failed_begins_an_epoch(disk: SqliteStore, powe
     def fails(queue: Queue) -> list[object]:
         queue.record(detection("29B2", **SIZES), link_up=True)
         outbox._shelf._put_down()
-        outbox._pictures.sync()
+        outbox._files.pictures.sync()
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -205,7 +205,7 @@ async def test_what_another_process_dropped_gives_its_room_back(disk: SqliteStor
         file.drop([file.find("1")])
     await record(outbox, "29A3")
     await record(outbox, "29A4")
-    assert outbox._pictures._size <= 4 * 36_864
+    assert outbox._files.pictures._size <= 4 * 36_864
     assert [plate for _, plate in await plates(outbox)] == ["29A2", "29A3", "29A4"]
     await outbox.close()
 

@@ -122,7 +122,7 @@ async def test_nothing_is_lost_in_silence_when_a_disk_fills_and_empties_again_an
                 await record(outbox, f"29A{count}")
                 count += 1
         other.leave()
-        await until(lambda: not outbox._held and outbox._failure is None)
+        await until(lambda: not outbox._held and outbox._writer.failure is None)
     plates = [t for t in await outbox.waiting(limit=9999) if t.event_type == "license_plate_detected"]
     lost = [
         sequence

@@ -53,7 +53,7 @@ async def fill_disk(outbox: SqliteOutbox) -> None:
 
     def fill(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages(connection)}")
-        vars(outbox._pictures)["_grow"] = no_room
+        vars(outbox._files.pictures)["_grow"] = no_room
 
     await in_writer(outbox, fill)
 
@@ -65,7 +65,7 @@ def no_room(_: int) -> None:
 def empty_disk(outbox: SqliteOutbox) -> None:
     """Room again. (The writer may be in the middle of a try, which is why this is no job of its own.)"""
     outbox._shelf.connection.execute("PRAGMA max_page_count = 1000000")
-    del vars(outbox._pictures)["_grow"]
+    del vars(outbox._files.pictures)["_grow"]
 
 
 def file_bytes(disk: SqliteStore) -> int:
@@ -542,7 +542,7 @@ async def test_a_file_that_cannot_be_mended_is_not_rescued_again_and_again(disk:
     for _ in range(3):
         with pytest.raises(OutboxError):
             await in_writer(outbox, read)
-        outbox._next_try_s = 0.0
+        outbox._writer.next_try_s = 0.0
     assert len(list(disk.data_dir.glob("outbox.db.damaged-*Z"))) == 1
     await outbox.close()
 
@@ -727,7 +727,7 @@ async def test_the_file_shrinks_back_after_a_drain(disk: SqliteStore) -> None:
 
 
 async def test_the_file_of_a_running_agent_shrinks_back_too(disk: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lpr.outbox.sqlite.TICK_S", 0.05)
+    monkeypatch.setattr("lpr.outbox.writer.TICK_S", 0.05)
     outbox = await disk.open()
     tickets = await recorded(outbox, 60, original_bytes=90_000)
     assert file_bytes(disk) > 5_000_000
@@ -737,7 +737,7 @@ async def test_the_file_of_a_running_agent_shrinks_back_too(disk: SqliteStore, m
 
 
 async def test_a_retry_by_another_process_is_noticed(disk: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lpr.outbox.sqlite.TICK_S", 0.05)
+    monkeypatch.setattr("lpr.outbox.writer.TICK_S", 0.05)
     outbox = await disk.open()
     told: list[Ticket] = []
     first, second = await recorded(outbox, 2)
@@ -774,8 +774,8 @@ async def test_a_picture_that_rotted_on_disk_is_left_out_and_says_so(disk: Sqlit
 async def test_age_is_looked_at_while_running(
     disk: SqliteStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpr.outbox.sqlite.TICK_S", 0.05)
-    monkeypatch.setattr("lpr.outbox.sqlite.EXPIRE_EVERY_S", 0.1)
+    monkeypatch.setattr("lpr.outbox.writer.TICK_S", 0.05)
+    monkeypatch.setattr("lpr.outbox.writer.EXPIRE_EVERY_S", 0.1)
     outbox = await disk.open(limits=replace(ROOMY, max_age_s=60.0))
     troubles: list[ErrorRaised] = []
     outbox.on_trouble(troubles.append)
@@ -790,8 +790,8 @@ async def test_age_is_looked_at_while_running(
 async def test_kept_events_are_forgotten_in_their_time_while_running_and_give_back_their_room(
     disk: SqliteStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpr.outbox.sqlite.TICK_S", 0.05)
-    monkeypatch.setattr("lpr.outbox.sqlite.EXPIRE_EVERY_S", 0.1)
+    monkeypatch.setattr("lpr.outbox.writer.TICK_S", 0.05)
+    monkeypatch.setattr("lpr.outbox.writer.EXPIRE_EVERY_S", 0.1)
     outbox = await disk.open(limits=replace(ROOMY, keep_delivered_s=60.0))
     tickets = [await outbox.record(detection(f"29A{n}", original_bytes=50_000), link_up=True) for n in range(20)]
     await outbox.settle([ticket.event_id for ticket in tickets])

@@ -250,6 +250,6 @@ async def test_what_a_full_disk_left_in_memory_is_corrected_too(disk: SqliteStor
     [ticket] = [t for t in await outbox.waiting(limit=9) if t.event_type == "license_plate_detected"]
     assert (await body(outbox, ticket))["timestamp"] == isoformat_ms(TODAY)
     empty_disk(outbox)
-    await until(lambda: outbox._failure is None)
+    await until(lambda: outbox._writer.failure is None)
     assert (await body(outbox, ticket))["timestamp"] == isoformat_ms(TODAY)
     await outbox.close()
