@@ -317,12 +317,13 @@ class MemoryOutbox:
     async def replay(self, events: EventRange) -> int:
         """Let delivered events that are still kept wait again."""
         count, after = 0, 0
-        while rows := self._queue.replay(events, after=after):
-            count, after = count + len(rows), rows[-1].position
+        while True:
+            rows = self._queue.replay(events, after=after)
             self._finish([row.ticket(self._boot_id) for row in rows])
+            count += len(rows)
             if len(rows) < CHUNK:
-                break
-        return count
+                return count
+            after = rows[-1].position
 
     async def drop_dead(self, event_ids: Collection[str]) -> int:
         """Delete dead letters."""

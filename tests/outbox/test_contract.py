@@ -351,6 +351,18 @@ async def test_near_full_is_told_once_until_the_queue_has_drained(store: Store) 
     await outbox.close()
 
 
+async def test_a_replay_that_finds_nothing_tells_of_a_queue_that_is_near_full_all_the_same(store: Store) -> None:
+    outbox = await store.open(limits=small(40_000))
+    for n in range(12):
+        await record(outbox, f"29A{n}")
+    await outbox.close()
+    outbox = await store.open(boot_id="boot-2", limits=small(40_000))
+    troubles = await overflows(outbox)
+    assert await outbox.replay(EventRange(from_sequence=1)) == 0
+    assert [error.code.value for error in troubles] == ["QUEUE_NEAR_FULL"]
+    await outbox.close()
+
+
 async def test_dead_letters_make_room_before_what_waits(store: Store) -> None:
     outbox = await store.open(limits=small(12_000))
     troubles = await overflows(outbox)
