@@ -27,7 +27,7 @@ class Unwritten:
             self.attempts.setdefault(event_id, attempts)
 
     def count_attempt(self, event_id: str, before: int | None) -> None:
-        """One more for an event. `before` is what the disk says, for where nothing is known yet; None: neither knows."""
+        """One more for an event. `before` is what the disk says, where nothing is known yet; None: neither knows."""
         with self.lock:
             if event_id not in self.attempts:
                 if before is None:
