@@ -339,9 +339,14 @@ class PassageTracker:
         return any(trail.continues(other) for other in known)
 
     def _shows_its_rear(self, trail: Trail, track: Track) -> bool:
-        """Whether a vehicle that has just passed shows its other plate, which goes farther off, still the same way."""
+        """Whether a vehicle that has just passed shows its other plate, which goes farther off, still the same way.
+
+        Where every time counts that a plate comes by (a short `repeat_after`), so does this one.
+        """
         same = [each for each in self._known(track) if each.text == trail.text]
-        return bool(same) and trail.passes_on(same[-1])
+        if not same or trail.first_seen.seconds_since(same[-1].last_seen) > self._guard.repeat_after_s:
+            return False
+        return trail.passes_on(same[-1])
 
     def _known(self, but: Track) -> list[Trail]:
         """The trails of the vehicles that have been reported, `but` left out; those still in sight are the last."""

@@ -122,7 +122,8 @@ async def gate(
     tmp_path: Path, model_cache: Path, films: dict[tuple[int, int], Path], rtsp: StartServer
 ) -> AsyncIterator[Gate]:
     paths = [f"{name}:{w}x{h}:{films[w, h]}" for name, (w, h) in (("main", MAIN), ("sub", SUB))]
-    box = await asyncio.to_thread(lambda: rtsp(paths=paths, fps=FPS, keyframe_every=FPS))
+    # Whole pictures are rare, so that one which comes with a change of size hardly ever happens to be due anyway.
+    box = await asyncio.to_thread(lambda: rtsp(paths=paths, fps=FPS, keyframe_every=15 * FPS))
     with FaultyLine(box.port) as main, FaultyLine(box.port) as sub:
         async with Backend(BackendSettings(port=0, database=tmp_path / "backend.db")) as backend:
             agent = Agent(config(tmp_path, model_cache, backend.url, box, main, sub))

@@ -147,3 +147,11 @@ def test_a_car_in_the_street_behind_is_no_unreadable_vehicle(width: float, outco
     passages = play(tracker(), [("51A12345", across)], until_s=12, spoil=blurred)
 
     assert [each.outcome for each in passages] == outcomes
+
+
+@pytest.mark.parametrize(("repeat_after_s", "count"), [(0.0, 3), (5.0, 3), (60.0, 1)])
+def test_the_same_way_once_more_counts_where_repeats_do(repeat_after_s: float, count: int) -> None:
+    rounds = [("51A12345", approach(start_s)) for start_s in (0.0, 9.5, 19.0)]
+    passages = play(tracker(RepeatGuard(repeat_after_s), emit=EmitRule.FINAL), rounds, until_s=25)
+
+    assert texts(passages) == ["51A12345"] * count
