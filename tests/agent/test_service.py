@@ -221,6 +221,20 @@ async def test_a_new_configuration_starts_and_stops_cameras_without_a_restart(
         assert agent.config.backend.url == one.backend.url, "the link holds from the next start"
 
 
+@pytest.mark.parametrize(
+    ("change", "anew"), [({"pace": "fast"}, True), ({"decoder": "software"}, True), ({"fps": 5, "name": "Cổng"}, False)]
+)
+async def test_a_reload_opens_a_camera_anew_only_where_its_pictures_change(
+    tmp_path: Path, model_cache: Path, backend: Backend, change: dict[str, Any], anew: bool
+) -> None:
+    camera = clip_camera(pace="realtime")
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, camera))
+    async with running(agent):
+        before = agent.pipelines["CAM_001"]
+        await agent.reload(agent_config(tmp_path, model_cache, backend.url, {**camera, **change}))
+        assert (agent.pipelines["CAM_001"] is not before) == anew
+
+
 async def test_a_change_that_comes_while_the_file_is_read_anew_holds_beside_it(
     tmp_path: Path, model_cache: Path, backend: Backend
 ) -> None:

@@ -315,6 +315,16 @@ class TestCamera:
         return await check_camera(config(tmp_path, cameras=[camera]).cameras[0])
 
     @pytest.mark.rtsp
+    async def test_a_camera_that_sends_fewer_pictures_than_are_wanted_is_told(
+        self, tmp_path: Path, rtsp: StartServer
+    ) -> None:
+        (camera,) = config(tmp_path, source=rtsp(fps=5).url()).cameras
+        good, slow = await check_camera(camera)
+        assert (good.verdict, slow.verdict) == (Verdict.OK, Verdict.WARN)
+        assert slow.message == "fewer pictures come than fps (8) wants"
+        assert "a second" in good.message
+
+    @pytest.mark.rtsp
     async def test_both_streams_of_a_camera_are_tried(self, tmp_path: Path, rtsp: StartServer) -> None:
         small, large = await self.two_streams(tmp_path, rtsp, "640x480", "320x240")
         assert (small.verdict, small.message[:25]) == (Verdict.OK, "analyse_source: 320 x 240")
