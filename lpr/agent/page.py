@@ -119,6 +119,7 @@ class PageSource:
             passages=self._publisher.passages_of(camera.id),
             detail=pipeline.trouble if pipeline and state is not CameraState.RUNNING else "",
             limp=_limp(pipeline) if pipeline else "",
+            blind=pipeline.blind if pipeline else "",
         )
 
 

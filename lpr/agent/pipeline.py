@@ -38,7 +38,7 @@ SWEEP_EVERY_S = 0.5
 """How often a live camera's tracker is asked what has gone, for when no frames come."""
 DECODED_RATE_OVER_S = 2.0
 VISION_ERROR_EVERY_S = 60.0
-"""A camera whose inferences fail says so to the back-end once in this time, not with every frame."""
+"""A camera whose inferences fail says so, to the back-end and in the log, once in this time, not with every frame."""
 
 log = structlog.get_logger("agent")
 
@@ -130,6 +130,8 @@ class CameraPipeline:
         """The frame that was analysed last."""
         self.trouble = ""
         """Why the camera is not running, in words."""
+        self.blind = ""
+        """Why its pictures are not read although it runs, in words; empty where they are."""
         self._decoded_rate = (0.0, 0, 0.0)
         self._notices: asyncio.Queue[Notice] = asyncio.Queue()
         self._captured = self._overwritten = 0
@@ -218,6 +220,7 @@ class CameraPipeline:
         except VisionError as error:
             await self._vision_failed(error)
             return ()
+        self.blind = ""
         self._metrics.frame_analysed(self.camera.id, self._clock.now().seconds_since(frame.captured_at))
         self._metrics.plates_read(self.camera.id, len(reads))
         with self._metrics.timed(Stage.TRACK):
@@ -278,11 +281,11 @@ class CameraPipeline:
     # Faults
 
     async def _vision_failed(self, error: VisionError) -> None:
-        now_s = self._clock.now().monotonic_s
-        log.error("inference failed", camera=self.camera.id, error=error.message, hint=error.hint)
+        now_s, self.blind = self._clock.now().monotonic_s, error.message
         if self._vision_failed_at_s is not None and now_s - self._vision_failed_at_s < VISION_ERROR_EVERY_S:
             return
         self._vision_failed_at_s = now_s
+        log.error("inference failed", camera=self.camera.id, error=error.message, hint=error.hint)
         await self._publisher.raise_error(
             ErrorCode.PROCESSING_ERROR,
             error.message,

@@ -92,6 +92,7 @@ class FakeStatusSource:
         state: CameraState = CameraState.RUNNING,
         detail: str = "",
         limp: str = "",
+        blind: str = "",
         seconds_ago: float | None = 0.1,
         plate: str = "59-X1 123.45",
         region: tuple[Point, ...] = (),
@@ -111,6 +112,7 @@ class FakeStatusSource:
             passages=len(self.view.cameras) * 7 + 3,
             detail=detail,
             limp=limp,
+            blind=blind,
         )
         self.change(cameras=(*self.view.cameras, camera))
         if last is not None:

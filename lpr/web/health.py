@@ -51,6 +51,8 @@ def _camera_problem(camera: CameraView) -> Problem | None:
     if camera.state is CameraState.RUNNING and (camera.frame_age_s or 0.0) > STALE_AFTER_S:
         age = f"{camera.frame_age_s:.0f} s"
         return Problem("camera_stale", camera.camera_id, f"{camera.name} has shown nothing new for {age}.")
+    if camera.state is CameraState.RUNNING and camera.blind:
+        return Problem("camera_blind", camera.camera_id, _sentence(f"{camera.name} is not read: {camera.blind}"))
     if camera.state is CameraState.RUNNING and camera.limp:
         return Problem(LIMPS, camera.camera_id, _sentence(f"{camera.name}: {camera.limp}"))
     return None

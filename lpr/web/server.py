@@ -327,6 +327,7 @@ def camera_json(camera: CameraView) -> dict[str, Any]:
         "passages": camera.passages,
         "detail": camera.detail,
         "limp": camera.limp,
+        "blind": camera.blind,
     }
 
 

@@ -25,7 +25,8 @@ class CameraView:
     `decoded_fps` and `analysed_fps` are frames a second over the last seconds. `frame_age_s` is the age of the newest
     frame on the monotonic clock, None where there never was one; `last_frame_at` is when it was captured.
     `passages` counts the vehicles since the start. `detail` says in words what hinders the camera, empty where nothing
-    does (`no answer from 192.168.1.100, trying again in 8 s`). `limp` says what it has to do without while it runs.
+    does (`no answer from 192.168.1.100, trying again in 8 s`). `limp` says what it has to do without while it runs,
+    `blind` why its pictures are not read.
     """
 
     camera_id: str
@@ -39,6 +40,7 @@ class CameraView:
     passages: int = 0
     detail: str = ""
     limp: str = ""
+    blind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

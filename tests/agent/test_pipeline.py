@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from lpr.agent.pipeline import CameraPipeline
 from lpr.agent.publisher import Publisher
 from lpr.domain.clock import SystemClock
+from lpr.domain.errors import VisionError
 from lpr.domain.frame import Image
 from lpr.metrics import Metrics
 from lpr.outbox.memory import MemoryOutbox
@@ -114,3 +116,38 @@ async def test_a_camera_whose_turn_comes_late_is_analysed_by_its_newest_picture(
 
     assert detector.shown == [10, 40]
     assert second.capture.statistics().overwritten == 2
+
+
+class FailingDetector:
+    """Fails for as long as `words` says something."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+        self.asked = 0
+
+    async def detect(self, image: Image) -> tuple[Detection, ...]:
+        self.asked += 1
+        if self.words:
+            raise VisionError(self.words)
+        return ()
+
+
+async def test_a_camera_whose_pictures_cannot_be_read_says_so_once_and_until_they_can(
+    tmp_path: Path, workers: ThreadPoolExecutor
+) -> None:
+    detector, done = FailingDetector("the device is lost"), threading.Event()
+    pictures = [picture(grey) for grey in range(10, 200, 5)]
+    pipeline = pipeline_of(
+        tmp_path, "CAM", PlateReader(detector, ToldRecognizer(), workers), [FIRST_OF_ALL, *pictures, held(done)]
+    )
+    with structlog.testing.capture_logs() as lines:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            group.create_task(pipeline.run())
+            await until(lambda: detector.asked >= 3)
+            assert pipeline.blind == "the device is lost"
+            detector.words = ""
+            await until(lambda: not pipeline.blind)
+            done.set()
+            await pipeline.stop()
+
+    assert [line["event"] for line in lines].count("inference failed") == 1

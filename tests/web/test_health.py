@@ -35,6 +35,13 @@ def test_a_camera_that_goes_on_without_its_larger_stream_is_a_problem_of_its_own
     )
 
 
+def test_a_camera_whose_pictures_are_not_read_is_a_problem_before_what_it_does_without() -> None:
+    source = FakeStatusSource()
+    source.add_camera("CAM_001", name="Cổng chính", limp="goes on", blind="the device is lost")
+    assert codes(source) == ["camera_blind"]
+    assert problems(source.view)[0].message == "Cổng chính is not read: the device is lost."
+
+
 def test_a_recording_that_ended_long_ago_is_none() -> None:
     source = FakeStatusSource()
     source.add_camera("CAM_001", state=CameraState.ENDED, seconds_ago=9000.0)

@@ -18,6 +18,7 @@ const problems = {
   agent_error: () => "Thiết bị báo lỗi.",
   camera_lost: (camera) => `Mất tín hiệu ${camera.name}${because(camera.detail)}.`,
   camera_stale: (camera) => `${camera.name} không có hình mới từ ${hourly(camera.frameAgeSeconds)} nay.`,
+  camera_blind: (camera) => `${camera.name} có hình nhưng không đọc được${because(camera.blind)}.`,
   camera_limps: (camera) => `${camera.name} không lấy được luồng chính, đang dùng hình của luồng phụ (${camera.limp}).`,
   link_down: (_, status) => `Mất kết nối với máy chủ${because(status.link.words)}.`,
   dead_letters: (_, status) => `Máy chủ từ chối ${status.queue.deadLetters} sự kiện; xem bằng lệnh “lpr-agent queue list --dead”.`,

@@ -165,8 +165,8 @@ class Camera {
     const foot = make("div");
     head.append(this.name, this.state);
     foot.append(this.gate, this.numbers);
-    this.limp = make("p", "limp");
-    caption.append(head, foot, this.limp);
+    this.trouble = make("p", "limp");
+    caption.append(head, foot, this.trouble);
     this.figure.append(this.shot, caption);
     watcher?.observe(this.figure);
   }
@@ -183,9 +183,10 @@ class Camera {
     const rates = state === "running" ? ratesOf(camera) : "";
     say(this.numbers, [labels.passagesOf(camera.passages), rates].filter(Boolean).join(", "));
     this.shot.setAttribute("aria-label", labels.enlarge(camera.name, labels.cameraStates[state]));
-    const limp = state === "running" ? camera.limp : "";
-    say(this.limp, limp);
-    this.limp.hidden = !limp;
+    const trouble = state === "running" ? camera.blind || camera.limp : "";
+    say(this.trouble, trouble);
+    this.trouble.hidden = !trouble;
+    this.trouble.classList.toggle("blind", camera.blind !== "");
     this.drawMessage(state, camera);
     this.loadPicture();
   }
