@@ -43,7 +43,7 @@ def concerns(
             "wrong, and so may be the times of events"
         )
     for device in fallbacks:
-        yield f"{device} is not there, another device does its work: “lpr-agent check” lists those that are"
+        yield f"{device} does not work, another device does its work until the next start: “lpr-agent check” lists them"
 
 
 def free_disk_at(folder: Path) -> int | None:

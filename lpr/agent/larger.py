@@ -84,6 +84,10 @@ class LargerStream:
             return replace(frame, still=self.stills.want(frame.captured_at))
         return frame
 
+    def read_with(self, plates: PlateReader) -> None:
+        """Look for plates in its pictures with other networks from now on."""
+        self._plates = plates
+
     async def stop(self) -> None:
         """End reading."""
         self._may_open.set()

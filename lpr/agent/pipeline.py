@@ -37,6 +37,8 @@ DecoderSays: TypeAlias = Callable[[float], Sequence[str]]
 SWEEP_EVERY_S = 0.5
 """How often a live camera's tracker is asked what has gone, for when no frames come."""
 DECODED_RATE_OVER_S = 2.0
+BLIND_FOR_S = 5.0
+"""After so long without one inference that worked another device is asked for: a driver that hangs stays so."""
 VISION_ERROR_EVERY_S = 60.0
 """A camera whose inferences fail says so, to the back-end and in the log, once in this time, not with every frame."""
 
@@ -76,7 +78,8 @@ class CameraPipeline:
     """Reads, analyses and publishes one camera. `run` ends when the files end or `stop` is called.
 
     `on_change` is told of every change of the camera's state, in the event loop; `on_published` is awaited when
-    passages have been recorded.
+    passages have been recorded; `on_blind` with the error when no inference has worked for `BLIND_FOR_S`, and again
+    after as long.
     """
 
     def __init__(
@@ -92,13 +95,14 @@ class CameraPipeline:
         metrics: Metrics,
         on_change: Callable[[], None],
         on_published: Callable[[], Awaitable[None]],
+        on_blind: Callable[[VisionError], Awaitable[None]] | None = None,
         source_factory: SourceFactory = open_source,
         decoder_says: DecoderSays | None = None,
     ) -> None:
         self.camera = camera
         self._plates, self._publisher = reader, publisher
         self._clock, self._metrics = clock, metrics
-        self._on_change, self._on_published = on_change, on_published
+        self._on_change, self._on_published, self._on_blind = on_change, on_published, on_blind
         self._losses = CameraLosses(camera)
         self.larger: LargerStream | None = None
         if camera.analyse_source is not None:
@@ -136,13 +140,20 @@ class CameraPipeline:
         self._notices: asyncio.Queue[Notice] = asyncio.Queue()
         self._captured = self._overwritten = 0
         self._attention = Attention()
-        self._vision_failed_at_s: float | None = None
+        self._vision_told_at_s: float | None = None
+        self._blind_since_s: float | None = None
 
     def configure(self, config: AgentConfig, camera: CameraConfig) -> None:
         """Go on by a changed configuration; vehicles in sight are kept."""
         self.camera = self._losses.camera = camera
         self.capture.set_fps(camera.fps)
         self.tracker.configure(tracking_settings(config, camera))
+
+    def read_with(self, reader: PlateReader) -> None:
+        """Go on with other networks, from the next frame on."""
+        self._plates = reader
+        if self.larger is not None:
+            self.larger.read_with(reader)
 
     @property
     def state(self) -> CameraState:
@@ -220,7 +231,7 @@ class CameraPipeline:
         except VisionError as error:
             await self._vision_failed(error)
             return ()
-        self.blind = ""
+        self.blind, self._blind_since_s = "", None
         self._metrics.frame_analysed(self.camera.id, self._clock.now().seconds_since(frame.captured_at))
         self._metrics.plates_read(self.camera.id, len(reads))
         with self._metrics.timed(Stage.TRACK):
@@ -282,17 +293,21 @@ class CameraPipeline:
 
     async def _vision_failed(self, error: VisionError) -> None:
         now_s, self.blind = self._clock.now().monotonic_s, error.message
-        if self._vision_failed_at_s is not None and now_s - self._vision_failed_at_s < VISION_ERROR_EVERY_S:
-            return
-        self._vision_failed_at_s = now_s
-        log.error("inference failed", camera=self.camera.id, error=error.message, hint=error.hint)
-        await self._publisher.raise_error(
-            ErrorCode.PROCESSING_ERROR,
-            error.message,
-            severity=Severity.HIGH,
-            gate_id=self.camera.gate.id,
-            details={"cameraId": self.camera.id, "hint": error.hint or ""},
-        )
+        if self._vision_told_at_s is None or now_s - self._vision_told_at_s >= VISION_ERROR_EVERY_S:
+            self._vision_told_at_s = now_s
+            log.error("inference failed", camera=self.camera.id, error=error.message, hint=error.hint)
+            await self._publisher.raise_error(
+                ErrorCode.PROCESSING_ERROR,
+                error.message,
+                severity=Severity.HIGH,
+                gate_id=self.camera.gate.id,
+                details={"cameraId": self.camera.id, "hint": error.hint or ""},
+            )
+        if self._blind_since_s is None:
+            self._blind_since_s = now_s
+        elif now_s - self._blind_since_s >= BLIND_FOR_S and self._on_blind is not None:
+            self._blind_since_s = now_s
+            await self._on_blind(error)
 
     def _changed(self, change: CameraChange) -> None:
         self._metrics.camera_state(self.camera.id, change.state)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -43,7 +44,6 @@ from lpr.domain.commands import CameraSelection, EventRange
 from lpr.domain.errors import (
     CaptureError,
     ConfigError,
-    DeviceNotFoundError,
     LprError,
     OutboxError,
     VisionError,
@@ -310,28 +310,52 @@ class Agent:
 
     async def _reader_of(self, camera: CameraConfig) -> PlateReader:
         device, detail = self.config.device_of(camera), detail_of(self.config, camera)
+        if device in self.board.fallbacks:
+            device = FALLBACK_DEVICE
         try:
             reader = await self._vision.reader(device, detail)
-        except DeviceNotFoundError as error:
+        except VisionError as error:
+            if device == FALLBACK_DEVICE:
+                raise
             # A driver that an update broke must not leave the gate blind.
-            await self._tell_fallback(device, error)
-            reader = await self._vision.reader(FALLBACK_DEVICE, detail)
+            reader = await self._reader_instead_of(device, detail, error)
+        self._note_devices(camera, reader)
+        return reader
+
+    async def _reader_instead_of(self, device: str, detail: Detail, error: VisionError) -> PlateReader:
+        """The networks on `FALLBACK_DEVICE`, and word of it. Raises `VisionError` where they do not work there either:
+        then it is not the device.
+        """
+        reader = await self._vision.reader(FALLBACK_DEVICE, detail)
+        if device not in self.board.fallbacks:
+            self.board.fallbacks.add(device)
+            await self._publisher.raise_error(
+                ErrorCode.DEVICE_FALLBACK,
+                f"{error.message}; {FALLBACK_DEVICE} does its work",
+                severity=Severity.HIGH,
+                details={"device": device, "executes": FALLBACK_DEVICE, "hint": error.hint or ""},
+            )
+        return reader
+
+    def _note_devices(self, camera: CameraConfig, reader: PlateReader) -> None:
         devices = self._vision.devices_of(reader)
         for network, names in devices.items():
             self.metrics.device(network, ",".join(names))
         self.board.devices[camera.id] = ",".join(dict.fromkeys(name for names in devices.values() for name in names))
-        return reader
 
-    async def _tell_fallback(self, device: str, error: DeviceNotFoundError) -> None:
-        if device in self.board.fallbacks:
+    async def _went_blind(self, camera: CameraConfig, error: VisionError) -> None:
+        """A device has stopped working while the agent runs: its work is done elsewhere until the next start."""
+        pipeline = self.pipelines.get(camera.id)
+        if pipeline is None or self.board.devices.get(camera.id) == FALLBACK_DEVICE:
             return
-        self.board.fallbacks.add(device)
-        await self._publisher.raise_error(
-            ErrorCode.DEVICE_FALLBACK,
-            f"{error.message}; {FALLBACK_DEVICE} does its work",
-            severity=Severity.HIGH,
-            details={"device": device, "executes": FALLBACK_DEVICE, "hint": error.hint or ""},
-        )
+        device, detail = self.config.device_of(camera), detail_of(self.config, camera)
+        try:
+            reader = await self._reader_instead_of(device, detail, error)
+        except VisionError as again:
+            log.error("no other device reads either", camera=camera.id, error=again.message, hint=again.hint)
+            return
+        self._note_devices(camera, reader)
+        pipeline.read_with(reader)
 
     # Cameras (Operations of the command handler)
 
@@ -476,6 +500,7 @@ class Agent:
             metrics=self.metrics,
             on_change=self._changed.set,
             on_published=self._remember,
+            on_blind=partial(self._went_blind, camera),
             source_factory=self._source_factory,
             decoder_says=self._decoder_says,
         )

@@ -57,8 +57,8 @@ def test_a_clock_that_is_not_the_back_ends_is_told(config: AgentConfig, offset_m
     assert words in sentence
 
 
-def test_a_device_that_is_not_there_is_told(config: AgentConfig) -> None:
-    assert [words.split(",")[0] for words in said(config, fallbacks=("GPU",))] == ["GPU is not there"]
+def test_a_device_that_does_not_work_is_told(config: AgentConfig) -> None:
+    assert [words.split(",")[0] for words in said(config, fallbacks=("GPU",))] == ["GPU does not work"]
 
 
 def test_the_board_asks_the_disk_of_its_own_data(tmp_path: Path) -> None:

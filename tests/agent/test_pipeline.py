@@ -7,11 +7,13 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import structlog
 
+from lpr.agent import pipeline as pipeline_module
 from lpr.agent.pipeline import CameraPipeline
 from lpr.agent.publisher import Publisher
 from lpr.domain.clock import SystemClock
@@ -56,7 +58,9 @@ async def nothing() -> None:
     """`on_published` of a pipeline that nobody listens to."""
 
 
-def pipeline_of(tmp_path: Path, camera_id: str, reader: PlateReader, steps: Sequence[Step]) -> CameraPipeline:
+def pipeline_of(
+    tmp_path: Path, camera_id: str, reader: PlateReader, steps: Sequence[Step], **more: Any
+) -> CameraPipeline:
     config = make_config(tmp_path, {**CAMERA, "id": camera_id, "fps": 25})
     clock, metrics = SystemClock(), Metrics()
     return CameraPipeline(
@@ -71,6 +75,7 @@ def pipeline_of(tmp_path: Path, camera_id: str, reader: PlateReader, steps: Sequ
         on_change=lambda: None,
         on_published=nothing,
         source_factory=lambda _settings, _tries: ScriptedSource(steps, period_s=PERIOD_S),
+        **more,
     )
 
 
@@ -151,3 +156,28 @@ async def test_a_camera_whose_pictures_cannot_be_read_says_so_once_and_until_the
             await pipeline.stop()
 
     assert [line["event"] for line in lines].count("inference failed") == 1
+
+
+async def test_a_device_that_stays_broken_is_left_for_another_one(
+    tmp_path: Path, workers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "BLIND_FOR_S", 3 * PERIOD_S)
+    broken, whole, done = FailingDetector("the device hangs"), FailingDetector(""), threading.Event()
+    asked: list[str] = []
+
+    async def on_blind(error: VisionError) -> None:
+        asked.append(error.message)
+        if len(asked) == 2:
+            pipeline.read_with(PlateReader(whole, ToldRecognizer(), workers))
+
+    pictures = [picture(grey) for grey in range(10, 250, 3)]
+    reader = PlateReader(broken, ToldRecognizer(), workers)
+    pipeline = pipeline_of(tmp_path, "CAM", reader, [FIRST_OF_ALL, *pictures, held(done)], on_blind=on_blind)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(pipeline.run())
+        await until(lambda: whole.asked >= 2)
+        done.set()
+        await pipeline.stop()
+
+    assert asked == ["the device hangs"] * 2
+    assert pipeline.blind == ""

@@ -18,7 +18,7 @@ from lpr.agent.service import Agent
 from lpr.backend.server import Backend, BackendSettings
 from lpr.cli.demo import expected_texts, sample_clip
 from lpr.config import AgentConfig, TrackingConfig
-from lpr.domain.errors import OutboxLockedError
+from lpr.domain.errors import OutboxLockedError, VisionError
 from lpr.domain.events import AgentState, CameraState
 from tests.agent.helpers import make_config
 
@@ -311,3 +311,27 @@ async def test_the_page_is_served_as_soon_as_its_port_is_free(
             async with asyncio.timeout(30):
                 while not await answers():  # noqa: ASYNC110 - a port tells nobody that it is open
                     await asyncio.sleep(0.02)
+
+
+async def test_a_device_that_fails_at_work_is_replaced_and_the_back_end_told(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, clip_camera(pace="realtime")))
+    async with running(agent):
+        pipeline, error = agent.pipelines["CAM_001"], VisionError("the GPU hangs")
+        # There is no other device in the machines that test this: what executes is made up.
+        agent.board.devices["CAM_001"] = "GPU.0"
+        before = pipeline._plates
+        await agent._went_blind(pipeline.camera, error)
+        assert pipeline._plates is not before
+        assert agent.board.devices["CAM_001"] == "CPU"
+
+        again = pipeline._plates
+        await agent._went_blind(pipeline.camera, error)
+        assert pipeline._plates is again, "the CPU is what is left"
+        [told] = await backend.wait_for(1, event_type=ERROR, timeout_s=30)
+        assert told.data["errorCode"] == "DEVICE_FALLBACK"
+        assert told.data["details"]["device"] == "AUTO"
+
+        # What starts from now on does not ask the broken device again.
+        assert await agent._reader_of(pipeline.camera) is again
