@@ -20,6 +20,7 @@ from lpr.cli.demo import expected_texts, sample_clip
 from lpr.config import AgentConfig, TrackingConfig
 from lpr.domain.errors import OutboxLockedError, VisionError
 from lpr.domain.events import AgentState, CameraState
+from lpr.domain.passage import Action
 from tests.agent.helpers import make_config
 
 DETECTED, STATUS, ERROR = "license_plate_detected", "processing_status", "error"
@@ -279,6 +280,16 @@ async def test_what_cannot_follow_a_reload_is_said_and_stays(
 
         assert agent.config.tracking == TrackingConfig()
         assert [line["sections"] for line in said if "sections" in line] == [["tracking"]]
+
+
+async def test_a_stop_writes_down_what_the_trackers_must_not_forget(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url, clip_camera(pace="realtime")))
+    async with running(agent):
+        agent._memory._guards["GATE_001"].reported("30A11122", Action.ENTRY, agent.clock.now())
+    kept = json.loads((tmp_path / "data" / "tracking.json").read_text("utf-8"))
+    assert "30A11122" in [entry["text"] for entry in kept["gates"]["GATE_001"]]
 
 
 async def test_the_page_is_served_as_soon_as_its_port_is_free(
