@@ -88,17 +88,10 @@ class Trail:
         """
         if self.text != other.text or len(self.text) < TELLING or self._pause_s(other) > PASSING_S:
             return False
-        # The same plate that comes again as it came before is a vehicle that has gone round.
-        if self._growth() >= 0 or other._growth() <= 0:
-            return False
         x, y = self._course()
         other_x, other_y = other._course()
         lengths = math.hypot(x, y), math.hypot(other_x, other_y)
         return min(lengths) >= COURSE and x * other_x + y * other_y >= SAME_COURSE * lengths[0] * lengths[1]
-
-    def _growth(self) -> float:
-        """How much nearer it came: the natural logarithm of its last size over its first."""
-        return math.log(plate_size(self.last_box) / plate_size(self.first_box))
 
     def _course(self) -> tuple[float, float]:
         """From where it was first seen to where it was last, in its (larger) plate sizes."""

@@ -322,6 +322,8 @@ async def want_more_room_than_there_is(site: Site, agent: Agent) -> None:
     await agent._outbox.record(detection(), link_up=True)
     error = await site.error("DISK_LOW")
     assert error["data"]["details"]["freeBytes"] < error["data"]["details"]["minFreeBytes"]
+    assert agent.metrics.registry.get_sample_value("lpr_errors_total", {"code": "DISK_LOW"}) == 1
+    assert agent.board.warnings[0].startswith("only ")
 
 
 @cause(ErrorCode.QUEUE_NEAR_FULL)

@@ -136,24 +136,6 @@ def test_a_lorry_seen_from_the_side_shows_its_plate_twice_and_passes_once(
     assert told(passages) == [("51C12345", ENTRY)]
 
 
-@EVERY_EMIT
-def test_who_comes_again_as_he_came_is_told_again_where_repeats_are_wanted(emit: EmitRule) -> None:
-    """With `repeat_after: 0` each pass counts, also of who goes round the block, or of a clip that is played again."""
-
-    def comes(begin_s: float) -> Placed:
-        def place(now_s: float) -> Box | None:
-            since_s = now_s - begin_s
-            shown = 0 <= since_s <= 3.5
-            return long(150 + 250 * since_s, 350 + 30 * since_s, 100 * math.exp(0.15 * since_s)) if shown else None
-
-        return place
-
-    each_pass = tracker(RepeatGuard(0.0), emit=emit)
-    passages = play(each_pass, [("51C12345", comes(0.0)), ("51C12345", comes(9.0))], until_s=16)
-
-    assert told(passages) == [("51C12345", ENTRY)] * 2
-
-
 # Turning back
 
 
