@@ -61,7 +61,8 @@ class ConnectionHistory:
 
     `fruitless` is how many in a row gave no picture; `refused` whether the last one failed at the login. Of decoding on
     the GPU: `software_only` once it is given up for this camera, `hardware_failures` how often in a row it broke soon.
-    `resized_to` is the size (width, height) that made us hang up, until pictures of the size that is told have come.
+    `resized_to` is the size (width, height) that made us hang up, until pictures of the size that is told have come;
+    `fell_when_asked` how often in a row the stream broke off right after the camera was asked for that size.
     """
 
     fruitless: int = 0
@@ -69,6 +70,7 @@ class ConnectionHistory:
     software_only: bool = False
     hardware_failures: int = 0
     resized_to: tuple[int, int] | None = None
+    fell_when_asked: int = 0
 
 
 class FrameSource(Protocol):

@@ -29,6 +29,8 @@ _PATIENT_OPEN_MS = 6_000
 _PATIENT_READ_MS = 12_000
 
 _WHOLE_PICTURE = ord("I")
+_FALLS_WITHIN_S = 5.0
+_FALLS_MOST = 2
 
 _log = structlog.get_logger("capture")
 
@@ -45,8 +47,10 @@ class NetworkSource:
         self._capture = OpenCvCapture(self._address.masked)
         self._opened_s = 0.0
         self._size: Size | None = None
-        # Pictures over HTTP come without a description.
-        self._watch = SizeWatch(self._ask_size) if address.scheme.startswith("rtsp") else None
+        # Pictures over HTTP come without a description. And there may be cameras that let go of one viewer when another
+        # one knocks: such a camera is not asked again.
+        asked = address.scheme.startswith("rtsp") and history.fell_when_asked < _FALLS_MOST
+        self._watch = SizeWatch(self._ask_size) if asked else None
 
     @property
     def live(self) -> bool:
@@ -92,6 +96,7 @@ class NetworkSource:
         """
         asked_s = time.monotonic()
         if not self._capture.grab():
+            self._count_fall()
             waited_s = time.monotonic() - asked_s
             if waited_s > _AT_ONCE_S:
                 raise CaptureError(
@@ -103,8 +108,10 @@ class NetworkSource:
             return time.monotonic() - self._opened_s  # pictures over HTTP carry no time
         stamp_s = self._capture.get("CAP_PROP_POS_MSEC") / 1000
         if self._watch is not None:
-            whole = self._capture.get("CAP_PROP_FRAME_TYPE") == _WHOLE_PICTURE
-            self._watch.picture(whole, stamp_s, time.monotonic())
+            whole, now_s = self._capture.get("CAP_PROP_FRAME_TYPE") == _WHOLE_PICTURE, time.monotonic()
+            if _FALLS_WITHIN_S < now_s - self._watch.asked_s < float("inf"):
+                self._history.fell_when_asked = 0
+            self._watch.picture(whole, stamp_s, now_s)
             self._heed(self._watch.answer())
         return stamp_s
 
@@ -123,6 +130,18 @@ class NetworkSource:
 
     def _ask_size(self) -> Size | None:
         return described_size(describe(self._address, self._settings.limits.open_timeout_s / 2))
+
+    def _count_fall(self) -> None:
+        if self._watch is None or time.monotonic() - self._watch.asked_s > _FALLS_WITHIN_S:
+            return
+        self._history.fell_when_asked += 1
+        if self._history.fell_when_asked == _FALLS_MOST:
+            _log.warning(
+                "camera_not_asked_again",
+                camera=self._settings.camera_id,
+                reason="its stream breaks off when it is asked for the size of its pictures: does it allow one viewer"
+                " only? A change of its resolution is not noticed while it is connected.",
+            )
 
     def _heed(self, told: Size | None) -> None:
         """What the camera has told of its pictures' size, against what they have.

@@ -87,12 +87,15 @@ class SizeWatch:
         self._asking: threading.Thread | None = None
         self._in_vain = False
         self._told: Size | None = None
+        self.asked_s = float("-inf")
+        """When it was asked last, by the clock that `picture` is told."""
 
     def picture(self, whole: bool, stamp_s: float, now_s: float) -> None:
         """One more picture was decoded; as `SizeDoubts.arise`."""
         if not self._doubts.arise(whole, stamp_s, now_s) or self._in_vain:
             return
         if self._asking is None or not self._asking.is_alive():
+            self.asked_s = now_s
             self._asking = threading.Thread(target=self._question, name="picture size", daemon=True)
             self._asking.start()
 

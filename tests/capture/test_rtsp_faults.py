@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from lpr.capture import network
 from lpr.capture.base import CameraSettings, CaptureLimits
 from lpr.capture.reader import CameraReader
+from lpr.domain.address import StreamAddress
 from lpr.domain.choices import RtspTransport
 from lpr.domain.events import CameraState
 from tests.capture.helpers import QUICK, Diary, LeapingClock, drain, until
@@ -315,6 +316,28 @@ async def test_a_camera_that_lies_about_its_size_is_believed_once(rtsp: StartSer
             assert reader.statistics().tries == 2
         await taking
     assert diary.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED]
+
+
+async def test_a_camera_that_lets_go_of_its_viewer_when_it_is_asked_is_asked_no_more(rtsp: StartServer) -> None:
+    server, asked_s = rtsp(), []
+    with FaultyLine(server.port) as line, pytest.MonkeyPatch.context() as patch, capture_logs() as logs:
+
+        def knock(address: StreamAddress, timeout_s: float) -> str:
+            asked_s.append(time.monotonic())
+            line.cut()
+            return ""
+
+        patch.setattr(network, "describe", knock)
+        limits = replace(LIMITS, backoff_first_s=0.05, backoff_most_s=0.1)
+        async with CameraReader(settings(server.url(port=line.port), limits=limits)) as reader:
+            taking = asyncio.create_task(drain(reader))
+            await until(lambda: len(asked_s) == 2 and reader.statistics().tries == 3)
+            seen = reader.statistics().captured
+            await until(lambda: reader.statistics().captured > seen + 25 * 5)
+        await taking
+    assert len(asked_s) == 2
+    assert reader.statistics().lost == 2
+    assert [each["event"] for each in logs].count("camera_not_asked_again") == 1
 
 
 async def test_even_grey_pictures_at_the_start_are_passed_over_but_not_for_ever(rtsp: StartServer) -> None:
