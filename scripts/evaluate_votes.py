@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -47,6 +48,8 @@ FARTHEST_PX: Final = {1: (38.0, 75.0), 2: (30.0, 55.0)}
 """Width of the plate in the first frame, by rows."""
 GROWTH: Final = (1.6, 3.2)
 SURE: Final = 0.9
+READABLE: Final = 0.75
+"""Share of a vehicle's frames that are read right by themselves where a person could read it, too."""
 BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -59,18 +62,26 @@ def main() -> None:
     arguments = parser.parse_args()
     frames: list[tuple[float, bool]] = []
     votes: dict[EmitRule, list[tuple[float, bool]]] = {rule: [] for rule in EmitRule}
+    legible, sure_of = 0, Counter[EmitRule]()
     for text, reads in asyncio.run(_collected(arguments.vehicles, arguments.seed)):
         frames += [(read.plate.confidence, read.plate.text == text) for read in reads]
+        readable = sum(read.plate.text == text for read in reads) >= READABLE * FRAMES
+        legible += readable
         for rule in EmitRule:
-            votes[rule] += [
+            said = [
                 (passage.plate.confidence, passage.plate.text == text)
                 for passage in passages_of(reads, rule, arguments.fps)
                 if passage.outcome is PassageOutcome.READ
             ]
+            votes[rule] += said
+            sure_of[rule] += readable and any(right and confidence >= SURE for confidence, right in said)
     for name, said in (("single frames", frames), *((f"votes, emit: {rule.value}", votes[rule]) for rule in EmitRule)):
         sure = [right for confidence, right in said if confidence >= SURE]
         print(f"{name}: {len(said)}, {len(sure)} at {SURE:g} or more, {len(sure) - sum(sure)} of these wrong")
         print_reliability(said)
+    for rule in EmitRule:
+        share = 100 * sure_of[rule] / max(1, legible)
+        print(f"emit: {rule.value}: of {legible} readable vehicles {share:.1f} % sure and right")
 
 
 async def _collected(vehicles: int, seed: int) -> list[tuple[str, list[PlateRead]]]:

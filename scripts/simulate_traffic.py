@@ -67,7 +67,7 @@ def play(fps: float, seed: int) -> tuple[Score, float, int]:
 
 HEADER = (
     "  fps  vehicles   clear   right %  merged %   split %  misread %  unread %  ghosts  "
-    "sure wrong/1000  delay p50/p95 s  ms/frame"
+    "sure %  sure wrong/1000  delay p50/p95 s  ms/frame"
 )
 
 
@@ -79,6 +79,7 @@ def row(fps: float, total: Score, frame_s: float) -> str:
     return (
         f"{fps:5g}  {total.vehicles:8d}  {total.clear:6d}  {total.right * share:8.3f}  {total.merged * share:8.3f}  "
         f"{total.split * share:8.3f}  {total.misread * share:9.3f}  {total.unread * share:8.3f}  {total.ghosts:6d}  "
+        f"{total.clear_sure * share:6.2f}  "
         f"{1000 * total.sure_wrong / max(1, total.sure):15.2f}  {statistics.median(delays):7.2f}/{late:5.2f}  "
         f"{1000 * frame_s:8.2f}"
     )

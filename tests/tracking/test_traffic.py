@@ -171,7 +171,7 @@ def test_the_score_sees_every_kind_of_fault() -> None:
     for _ in range(6):
         street.car()
     result, passages = play(street)
-    assert (result.right, result.clear) == (6, 6), result.faults
+    assert (result.right, result.clear, result.sure, result.clear_sure) == (6, 6, 6, 6), result.faults
 
     traffic = street.traffic()
     list(traffic.frames())

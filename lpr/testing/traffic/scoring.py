@@ -10,6 +10,8 @@ from lpr.domain.passage import Passage, PassageOutcome
 from lpr.testing.traffic.frames import Seen, Traffic, identity_of
 
 CLEAR_FRAMES: Final = 2
+SURE: Final = 0.9
+"""From this confidence on at most one text of a thousand may be wrong."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class Score:
     passages: int = 0
     sure: int = 0
     sure_wrong: int = 0
+    clear_sure: int = 0
+    """Clear vehicles that were told right with `SURE` or more."""
     said: list[tuple[float, bool]] = field(default_factory=list)
     """Confidence of each text that was handed on, and whether it was right."""
     delays_s: list[float] = field(default_factory=list)
@@ -43,7 +47,7 @@ class Score:
         """Count `other`'s vehicles too."""
         for name in (
             "vehicles", "clear", "right", "merged", "split", "misread", "unread", "ghosts", "unclear_silent",
-            "passages", "sure", "sure_wrong",
+            "passages", "sure", "sure_wrong", "clear_sure",
         ):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.said += other.said
@@ -81,9 +85,10 @@ def _score_vehicle(result: Score, seen: Seen, passages: Sequence[Passage], traff
     result.clear += clear
     result.misread += len(read) - len(right)
     result.said += [(each.plate.confidence, each.plate.text == text) for each in read]
-    sure = [each for each in read if each.plate.confidence >= 0.9]
+    sure = [each for each in read if each.plate.confidence >= SURE]
     result.sure += len(sure)
     result.sure_wrong += sum(each.plate.text != text for each in sure)
+    result.clear_sure += clear and any(each.plate.text == text for each in sure)
     if len(passages) > 1:
         result.split += 1
     if clear and not passages:
