@@ -13,6 +13,8 @@ Each frame gives a distribution for every character and, through its blanks, for
 Characters are voted for each length apart: a frame that lost a character says nothing about the places behind it, and
 must not smear them. What the length is, is a vote of its own, in which a lost character is likelier than an invented.
 Only sums are kept; the memory of a vote does not grow with the time that a vehicle stands.
+
+The confidence that is told is less than the vote's own (`promised`): gates are opened by it.
 """
 
 from __future__ import annotations
