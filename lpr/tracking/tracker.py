@@ -277,11 +277,9 @@ class PassageTracker:
         waited_s = sighting.last_seen.seconds_since(track.settled_at)
         if action is None and not last_word and waited_s < settings.direction_wait_s:
             return []
-        verdict = self._guard.verdict(text.text, action, sighting.read_since, turned=track.turned)
+        verdict = self._verdict(track, text, action)
         if verdict is Verdict.UNCERTAIN and not last_word:
             return []
-        if verdict is Verdict.NEW and self._shows_its_rear(Trail.of(sighting), track):
-            verdict = Verdict.REPEAT
         if not sighting.moved:
             # Something that only shows itself now and then, and never moves, is no vehicle that comes again and again.
             self.standing.observe(text.text, text.display, track.box, track.rest_since, track.last_seen)
@@ -298,6 +296,13 @@ class PassageTracker:
             self._shapes.learn(text, sighting.log_ratio)
         sighting.drop_picture()
         return [passage]
+
+    def _verdict(self, track: Track, text: PlateText, action: Action | None) -> Verdict:
+        """What the gate's guard says; who goes the other way is no repeat, unless it is his rear that does."""
+        since = track.incumbent.read_since
+        verdict = self._guard.verdict(text.text, action, since, turned=track.turned)
+        by_its_way = verdict is Verdict.NEW and self._guard.verdict(text.text, None, since) is Verdict.UNCERTAIN
+        return Verdict.REPEAT if by_its_way and self._shows_its_rear(Trail.of(track.incumbent), track) else verdict
 
     def _withhold(self, track: Track, text: PlateText, why: NoteKind, now: Instant) -> list[Passage]:
         track.fate = Fate.REPEATED if why is NoteKind.REPEAT else Fate.FRAGMENT

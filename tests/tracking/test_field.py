@@ -136,6 +136,14 @@ def test_a_lorry_seen_from_the_side_shows_its_plate_twice_and_passes_once(
     assert told(passages) == [("51C12345", ENTRY)]
 
 
+@EVERY_EMIT
+def test_who_comes_the_same_way_again_after_repeat_after_is_no_lorrys_rear(emit: EmitRule) -> None:
+    again = [("51A12345", approach(start_s, shape=long)) for start_s in (0.0, 8.0, 16.0)]
+    passages = play(tracker(RepeatGuard(3.0), emit=emit, action=AUTO), again, until_s=25)
+
+    assert told(passages) == [("51A12345", ENTRY)] * 3
+
+
 # Turning back
 
 
