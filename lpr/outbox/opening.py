@@ -29,6 +29,7 @@ from lpr.outbox.jobs import MAX_BATCH
 from lpr.outbox.limits import CAUSE_DISK_FULL, Losses, OutboxLimits
 from lpr.outbox.pictures import PictureFile
 from lpr.outbox.queue import Queue
+from lpr.outbox.reading import SqliteRows
 from lpr.outbox.rescue import open_database
 from lpr.outbox.rows import RowMaker
 from lpr.outbox.schema import connect
@@ -50,7 +51,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class OpenFiles:
-    """What is open of a data directory. `reading` is a second shelf of the same rows, for another thread.
+    """What is open of a data directory. `reading` looks at the same rows in another thread.
 
     Not frozen: `reopen` puts sound files in the place of damaged ones.
     """
@@ -59,7 +60,7 @@ class OpenFiles:
     lock: DirectoryLock
     side: SideRecord
     shelf: SqliteShelf
-    reading: SqliteShelf
+    reading: SqliteRows
     pictures: PictureFile
     log_file: LogFile
     folder: LogFolder
@@ -135,7 +136,7 @@ def _open_once(data_dir: Path, maker: RowMaker, limits: OutboxLimits) -> OpenFil
             pictures = PictureFile(data_dir / PICTURES)
             stack.callback(pictures.close)
             shelf = SqliteShelf(opened.connection, pictures)
-            reading = SqliteShelf(connect(path, read_only=True), pictures)
+            reading = SqliteRows(connect(path, read_only=True), pictures)
             stack.callback(close_quietly, reading.connection)
             log_file = LogFile(path)
             stack.callback(log_file.close)

@@ -26,6 +26,7 @@ from lpr.outbox.files import BESIDE_DATABASE, DATABASE, SideContents, is_damage,
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.pictures import PictureFile
 from lpr.outbox.queue import Queue
+from lpr.outbox.reading import SqliteRows
 from lpr.outbox.records import lost_events
 from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
 from lpr.outbox.schema import connect, migrate, transaction
@@ -130,7 +131,7 @@ def _check(connection: sqlite3.Connection) -> str | None:
     if findings != ["ok"]:
         return "; ".join(findings)
     # The columns' types, too, which the check above does not read.
-    SqliteShelf(connection).counters()
+    SqliteRows(connection).counters()
     return None
 
 
@@ -221,7 +222,7 @@ class _Salvage:
         except sqlite3.Error:
             return
         with closing(connection), closing(PictureFile(_beside(path, "-pictures"), read_only=True)) as pictures:
-            shelf = SqliteShelf(connection, pictures)
+            shelf = SqliteRows(connection, pictures)
             self.last_sequence = _noted(shelf, "last_sequence")
             positions = _positions(connection)
             if positions is None:
@@ -239,14 +240,14 @@ class _Salvage:
                 yield Salvaged(row=row, burial=None)
 
 
-def _noted(shelf: SqliteShelf, name: str) -> int:
+def _noted(shelf: SqliteRows, name: str) -> int:
     try:
         return int(shelf.note(name) or 0)
     except (sqlite3.Error, ValueError):
         return 0
 
 
-def _without_rows(shelf: SqliteShelf, pictures: PictureFile, last_position: int) -> Iterator[Row]:
+def _without_rows(shelf: SqliteRows, pictures: PictureFile, last_position: int) -> Iterator[Row]:
     """Events whose rows a power cut has taken before the file was found damaged."""
     try:
         epoch = bytes.fromhex(shelf.note("epoch") or "")
@@ -274,7 +275,7 @@ def _positions(connection: sqlite3.Connection) -> list[int] | None:
     return sorted(found) if answered else None
 
 
-def _read_row(shelf: SqliteShelf, position: int) -> Salvaged | None:
+def _read_row(shelf: SqliteRows, position: int) -> Salvaged | None:
     try:
         summary = shelf.at(position)
         if summary is None:
@@ -286,7 +287,7 @@ def _read_row(shelf: SqliteShelf, position: int) -> Salvaged | None:
     return Salvaged(row=row, burial=burial)
 
 
-def _row(shelf: SqliteShelf, summary: Summary) -> Row:
+def _row(shelf: SqliteRows, summary: Summary) -> Row:
     body = shelf.body(summary)
     if body is None or from_json(body).get("eventId") != summary.event_id:
         raise OutboxError(f"the event at {summary.position} is not what its index says")
