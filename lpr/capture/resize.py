@@ -30,6 +30,11 @@ APART_S: Final = 3.0
 QUESTIONS: Final = 2
 """That a doubt is worth: a camera may describe the new pictures a moment after it has begun to send them."""
 PAUSE_S: Final = 0.4
+PAUSE_PICTURES: Final = 3.0
+"""A pause is longer than this many pictures usually take."""
+LONGEST_S: Final = 5.0
+"""Between two pictures; more is a clock that was set."""
+SMOOTHING: Final = 0.1
 INTERVALS: Final = 5
 _log = structlog.get_logger("capture")
 
@@ -41,6 +46,7 @@ class SizeDoubts:
         self._intervals: deque[int] = deque(maxlen=INTERVALS)
         self._since_whole: int | None = None
         self._previous_stamp_s: float | None = None
+        self._period_s: float | None = None
         self._asked_s: float | None = None
         self._open = 0
 
@@ -72,7 +78,14 @@ class SizeDoubts:
 
     def _is_after_pause(self, stamp_s: float) -> bool:
         previous_s, self._previous_stamp_s = self._previous_stamp_s, stamp_s
-        return previous_s is not None and stamp_s - previous_s >= PAUSE_S
+        if previous_s is None:
+            return False
+        apart_s, usual_s = min(max(0.0, stamp_s - previous_s), LONGEST_S), self._period_s
+        if usual_s is None:
+            self._period_s = apart_s
+            return False
+        self._period_s = usual_s + SMOOTHING * (apart_s - usual_s)
+        return apart_s >= max(PAUSE_S, PAUSE_PICTURES * usual_s)
 
 
 class SizeWatch:
@@ -101,7 +114,10 @@ class SizeWatch:
 
     def answer(self) -> Size | None:
         """What the camera has told since this was asked before; None where it has told nothing."""
-        told, self._told = self._told, None
+        told = self._told
+        if told is not None:
+            # Only now: what comes in between must not be lost.
+            self._told = None
         return told
 
     def _question(self) -> None:

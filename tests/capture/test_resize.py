@@ -54,6 +54,13 @@ def test_a_pause_on_the_cameras_own_clock_is_asked_about_though_the_rhythm_is_ke
     assert [each for each in asked if 7 < each < 25] == pytest.approx([16.5, 19.5], abs=0.2)
 
 
+def test_a_slow_camera_does_not_pause_with_every_picture() -> None:
+    doubts = SizeDoubts()
+    asked = [number for number in range(200) if doubts.arise(number % 20 == 0, number * 0.8, number * 0.8)]
+    assert [each * 0.8 for each in asked][:2] == pytest.approx([16.0, 19.2], abs=1.0)
+    assert len(asked) == 2 + int((160 - 19) / (REGULARLY_S + 0.8))
+
+
 def test_a_camera_without_a_rhythm_is_asked_every_few_seconds_at_most() -> None:
     asked = asked_at([number * number % 997 for number in range(3000)], 40)
     assert all(later - earlier >= APART_S - 0.1 for earlier, later in pairwise(asked))
