@@ -460,8 +460,8 @@ class Agent:
         self.config = self._publisher.config = self.board.config = config
         await self.stop_cameras(tuple(camera_id for camera_id in before if camera_id not in after))
         changed = tuple(camera_id for camera_id, camera in after.items() if before.get(camera_id) != camera)
-        for camera in config.cameras:
-            self._guard_of(camera)
+        for gate_id in {camera.gate.id for camera in config.cameras}:
+            self._guard_of(gate_id)
         for camera_id in changed:
             await self._follow(before.get(camera_id), after[camera_id])
         self._changed.set()
@@ -482,10 +482,10 @@ class Agent:
         if was_on or before is None or not before.enabled:
             await self.start_cameras((camera.id,))
 
-    def _guard_of(self, camera: CameraConfig) -> RepeatGuard:
-        """The guard of a camera's gate; the longest `repeat_after` of the gate's cameras holds."""
-        longest = max(each.repeat_after for each in self.config.cameras if each.gate.id == camera.gate.id)
-        return self._memory.guard(camera.gate.id, longest.total_seconds(), self.clock.now())
+    def _guard_of(self, gate_id: str) -> RepeatGuard:
+        """The guard of a gate; the longest `repeat_after` of its cameras holds."""
+        longest = max(camera.repeat_after for camera in self.config.cameras if camera.gate.id == gate_id)
+        return self._memory.guard(gate_id, longest.total_seconds(), self.clock.now())
 
     async def _build_pipeline(self, camera: CameraConfig) -> CameraPipeline:
         now = self.clock.now()
@@ -493,7 +493,7 @@ class Agent:
             self.config,
             camera,
             reader=await self._reader_of(camera),
-            guard=self._guard_of(camera),
+            guard=self._guard_of(camera.gate.id),
             standing=self._memory.standing(camera.id, now),
             publisher=self._publisher,
             clock=self.clock,
