@@ -46,6 +46,7 @@ SourceFactory: TypeAlias = Callable[[CameraSettings, ConnectionHistory], FrameSo
 
 RESIZED_AFTER_S = 0.5
 """A connection that showed pictures for less before they changed is a failure like others, with a wait after it."""
+AGAIN_AFTER_RESIZE_S = 0.5
 
 _SAID_WITHIN_S = 10.0
 _SAID_LINES = 10
@@ -148,6 +149,7 @@ class CameraReader:
         self._state = CameraState.STOPPED
         self._session: Session | None = None
         self._abandoned: list[Session] = []
+        self._resized: Instant | None = None
         self._started = False
         self._has_ended = False
         self._stopping = asyncio.Event()
@@ -282,6 +284,12 @@ class CameraReader:
             session = self._session
             if session is not None and self._is_resized(session, fault):
                 self._log.warning("camera_resized", reason=fault.message)
+                self._resized = self._clock.now()
+                await self._give_up_session()
+                continue
+            if self._may_be_beginning_anew(fault):
+                self._log.info("camera_begins_anew", reason=mask_secrets(fault.message))
+                await self._pause(AGAIN_AFTER_RESIZE_S)
                 await self._give_up_session()
                 continue
             if session is not None and self._is_slow_to_show(session):
@@ -335,13 +343,13 @@ class CameraReader:
             stopping.cancel()
 
     def _silent_s(self, session: Session) -> float:
-        last = session.last_picture if session.first_picture else None
+        last = session.last_picture if session.first_picture else self._resized
         return self._clock.now().seconds_since(last or session.started)
 
     def _told_lost_after_s(self, session: Session) -> float:
         limits = self.settings.limits
         # What has been running is not given the time that a camera gets to show its first picture.
-        waiting = session.opened and self._state is not CameraState.RUNNING
+        waiting = session.opened and self._resized is None
         return limits.first_picture_grace_s if waiting else limits.stale_after_s
 
     def _is_slow_to_show(self, session: Session) -> bool:
@@ -351,6 +359,12 @@ class CameraReader:
     def _is_resized(self, session: Session, fault: CaptureError) -> bool:
         """Whether the camera goes on with other pictures; one that changes them all the time is a broken one."""
         return isinstance(fault, CaptureResizedError) and _shown_s(session) > RESIZED_AFTER_S
+
+    def _may_be_beginning_anew(self, fault: CaptureError) -> bool:
+        """Whether the camera has just changed its pictures: it may need a moment before it takes a viewer again."""
+        if self._resized is None or isinstance(fault, CaptureRefusedError):
+            return False
+        return self._clock.now().seconds_since(self._resized) < self.settings.limits.stale_after_s
 
     def _was_steady(self, session: Session) -> bool:
         return _shown_s(session) > self.settings.limits.steady_after_s
@@ -409,6 +423,7 @@ class CameraReader:
     def _first_picture(self, session: Session) -> None:
         if session is not self._session or self._stopping.is_set():
             return
+        self._resized = None
         again = self._state is CameraState.LOST
         what = "pictures again" if again else "the first picture is here"
         self._change(CameraState.RUNNING, f"{self.info.description}: {what}")
@@ -449,6 +464,7 @@ class CameraReader:
     def _lose(self, error: CaptureError) -> None:
         if self._state is not CameraState.LOST:
             self._lost += 1
+            self._resized = None
             if self._decoder_says is not None and (said := self._decoder_says(_SAID_WITHIN_S)):
                 self._log.warning("decoder_said", lines=list(said)[-_SAID_LINES:])
             self._change(CameraState.LOST, error.message, error)

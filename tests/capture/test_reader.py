@@ -7,7 +7,7 @@ import gc
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 from lpr.capture.base import CameraSettings, CaptureLimits, FrameSource
 from lpr.capture.reader import CameraReader
 from lpr.domain.choices import Pace
-from lpr.domain.errors import CaptureError
+from lpr.domain.errors import CaptureError, CaptureRefusedError, CaptureResizedError
 from lpr.domain.events import CameraState
 from lpr.domain.frame import Frame
 from tests.capture.helpers import QUICK, SCENE, Diary, LeapingClock, ScriptedSource, Step, camera, drain, until
@@ -68,6 +68,55 @@ async def test_a_camera_that_fails_at_the_start_is_lost_before_it_ever_ran() -> 
     assert lost.previous is CONNECTING
     assert lost.last_picture is None
     assert lost.reason == "rtsp://an:***@cam/live refuses"
+
+
+RESIZED = CaptureResizedError("the camera changed its pictures")
+BUSY = CaptureError("503 Service Unavailable")
+
+
+def changing_camera(*after: Sequence[Step] | CaptureError) -> Callable[[], FrameSource]:
+    """Shows pictures for a good while, then others; what its next connections are like, the last one for ever."""
+    scripts = iter([[*pictures(150), RESIZED], *after])
+    last = after[-1]
+
+    def make() -> FrameSource:
+        script = next(scripts, last)
+        return ScriptedSource([], opens=script) if isinstance(script, CaptureError) else ScriptedSource(script)
+
+    return make
+
+
+async def test_a_camera_that_changes_its_pictures_and_needs_a_moment_is_not_lost() -> None:
+    diary = Diary()
+    async with reader_of(changing_camera(BUSY, pictures(5000)), diary) as reader:
+        await until(lambda: reader.statistics().tries == 3 and reader.statistics().captured > 200)
+    assert diary.states == [CONNECTING, RUNNING, STOPPED]
+
+
+@pytest.mark.parametrize("after", [BUSY, [lambda: time.sleep(QUICK.stale_after_s * 3)]])
+async def test_one_that_is_gone_after_that_is_lost_in_the_time_of_any_silence(
+    after: CaptureError | Sequence[Step],
+) -> None:
+    diary = Diary()
+    async with reader_of(changing_camera(BUSY, after), diary):
+        lost = await diary.until(LOST)
+        assert lost.last_picture is not None
+        silent_s = lost.at.seconds_since(lost.last_picture)
+        assert QUICK.stale_after_s <= silent_s < QUICK.stale_after_s + 1.5
+    assert diary.states.count(LOST) == 1
+
+
+async def test_one_that_refuses_the_login_after_that_is_lost_at_once() -> None:
+    diary = Diary()
+    async with reader_of(changing_camera(CaptureRefusedError("401")), diary):
+        lost = await diary.until(LOST)
+    assert lost.reason == "401"
+
+
+async def test_one_that_changes_as_soon_as_it_is_there_is_a_broken_one() -> None:
+    diary = Diary()
+    async with reader_of(lambda: ScriptedSource([*pictures(3), RESIZED]), diary):
+        await diary.until(LOST, count=2)
 
 
 async def test_two_hundred_losses_leave_no_thread_and_no_handle_behind() -> None:
