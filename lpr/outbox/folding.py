@@ -23,7 +23,7 @@ import structlog
 from lpr.outbox import schema
 
 FEW_PAGES = 96
-"""What the writer may fold by itself, in about a millisecond."""
+"""What the writer may fold by itself: 400 KB of a new file."""
 PASSES = 4
 """While commits go on, each pass leaves less to the next."""
 COMMIT_PAGES = 6

@@ -34,6 +34,7 @@ HOLES_LOOKED_AT = 64
 MOST_PIECES = 16
 """In which the pictures of an event lie; the file grows where that is not enough."""
 SCANNED_BYTES = 4 << 20
+"""Read at a time where free room is searched: 1 GB of it took 0.9 s from memory."""
 MOST_PARTS = 512
 """In one call; the system takes 1024."""
 
