@@ -55,3 +55,8 @@ class Shapes:
 def is_short(text: str) -> bool:
     """Whether `text` ends in four digits or fewer."""
     return len(text) - len(text.rstrip("0123456789")) <= SHORT_NUMBER
+
+
+def has_short_number(text: PlateText) -> bool:
+    """Whether `text` is a plate whose number has four digits: only one of five is shown with a dot."""
+    return text.valid and "." not in text.display

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lpr.domain.clock import Instant
@@ -13,8 +13,8 @@ from lpr.domain.geometry import Box
 from lpr.domain.plate import PlateColour, PlateRead, PlateText
 from lpr.tracking.direction import Pose, Way
 from lpr.tracking.settings import Decide, TrackingSettings, plate_size
-from lpr.tracking.shape import is_short
-from lpr.tracking.vote import Spelling, TextVote, conflict
+from lpr.tracking.shape import has_short_number, is_short
+from lpr.tracking.vote import PROMISED, Spelling, TextVote, conflict
 
 NEW_LOOK_STEP: Final = 0.5
 """Plate sizes of movement after which a plate's mistakes are taken to be others."""
@@ -33,6 +33,8 @@ STEADY_FRAMES: Final = 2
 from behind something."""
 STEADY_FRAMES_SHORT: Final = 4
 """A plate with few digits may be a longer one whose end is covered: it must have kept its shape for longer."""
+UNPROMISED: Final = PROMISED - 0.01
+"""What is told of such a plate at most before so many frames have read it: one that lost a digit looks as sure."""
 INVALID_EXTRA_FRAMES: Final = 4
 """Outside the grammar there is mostly a part of a plate: wait for the rest of it, and `invalid_wait_s` at least."""
 DOUBTFUL_CONFIDENCE: Final = 0.9
@@ -281,13 +283,20 @@ class Sighting:
         # Cut plates are not on the way: their centres lie, but not by more than this.
         return Pose.of(self.first_box).distance(Pose.of(self.last_box)) >= 1.5
 
+    def _decision(self) -> PlateText:
+        text = self.vote.decision()
+        _, count = self.vote.agreement(text.text)
+        if has_short_number(text) and count < STEADY_FRAMES_SHORT:
+            return replace(text, confidence=min(text.confidence, UNPROMISED))
+        return text
+
     def settled(self, settings: TrackingSettings) -> PlateText | None:
         """The voted text where the vote is settled while the plate is still in sight, else None."""
         if self.voted < settings.min_frames or self.widest_px < settings.min_width_px:
             return None
         if self.vote.weight < SETTLED_WEIGHT or not self._steady(min(STEADY_FRAMES, settings.min_frames)):
             return None
-        text = self.vote.decision()
+        text = self._decision()
         if not text.valid and self.last_seen.seconds_since(self.first_seen) < settings.invalid_wait_s:
             return None
         frames = settings.min_frames + (not text.valid) * INVALID_EXTRA_FRAMES
@@ -307,7 +316,7 @@ class Sighting:
         """The voted text where it is good enough now that no further frame will come, else None."""
         if self.vote.weight < LAST_WORD_WEIGHT or self.widest_px < settings.min_width_px:
             return None
-        text = self.vote.decision()
+        text = self._decision()
         if not _sure(text, settings) or not text.text:
             return None
         if self.voted == 1 and text.confidence < settings.single_frame_confidence:

@@ -203,6 +203,15 @@ def test_photographs_one_after_the_other_are_one_vehicle_each() -> None:
     assert sorted(texts(passages)) == sorted(plates)
 
 
+@pytest.mark.parametrize(("text", "place"), [("51A1234", long(600, 300)), ("59S37167", square(600, 300))])
+def test_four_digits_that_were_seen_for_a_moment_are_never_sure_one_may_have_been_lost(text: str, place: Box) -> None:
+    shortly = play(tracker(), [(text, standing(place, 1.0, 1.3))], until_s=8)
+    for_longer = play(tracker(), [(text, standing(place, 1.0, 4.0))], until_s=12)
+
+    assert texts(shortly) == texts(for_longer) == [text]
+    assert 0.85 < shortly[0].plate.confidence < 0.9 < for_longer[0].plate.confidence
+
+
 # Several
 
 
