@@ -84,6 +84,7 @@ def print_report(report: DeliveryReport) -> None:
 def _rows(report: DeliveryReport) -> list[tuple[str, str, str, str, str, str]]:
     """What, bare, ours, ratio, goal, verdict. Beside a backlog, the bare thing is a live event without one."""
     from lpr.agent.bench_delivery import GOAL_LIVE_TIMES, GOAL_MEMORY_BYTES, GOAL_RECORDED, GOAL_SENT
+    from lpr.outbox.bench import TOGETHER
 
     recording, draining = report.recording, report.draining
     rows = [
@@ -100,6 +101,14 @@ def _rows(report: DeliveryReport) -> list[tuple[str, str, str, str, str, str]]:
             f"{recording.bare_over_per_s:.0f}",
             f"{recording.recorded_per_s:.0f}",
             f"{recording.ratio_over:.2f}",
+            "",
+            "",
+        ),
+        (
+            f"  {TOGETHER} at once",
+            f"{recording.bare_per_s:.0f}",
+            f"{recording.recorded_together_per_s:.0f}",
+            f"{recording.recorded_together_per_s / recording.bare_per_s:.2f}",
             "",
             "",
         ),

@@ -69,6 +69,8 @@ def test_people_see_each_ratio_beside_its_goal(
     assert (good.count("good"), good.count("missed")) == (5, 0)
     assert (missed.count("good"), missed.count("missed")) == (0, 5)
     assert "0.57" in good
+    (at_once,) = [line.split() for line in good.splitlines() if "at once" in line]
+    assert at_once == ["8", "at", "once", "3000", "2500", "0.83"]
     assert "≥ 0.4" in good
     assert "…" not in good, "nothing is cut off in a terminal of 80 columns"
     assert "drained at 500 a second" in good
