@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from lpr.domain.clock import isoformat_ms
@@ -18,7 +18,7 @@ from lpr.outbox.limits import DAMAGED
 from lpr.outbox.pictures import Extents, PictureFile, extents_from_text
 from lpr.outbox.queue import Contents, Counters
 from lpr.outbox.records import checksum
-from lpr.outbox.rows import Burial, State, Summary
+from lpr.outbox.rows import Burial, State, Summary, milliseconds, moment_of
 from lpr.wire import PROCESSING_STATUS
 
 PLATE_IMAGE, ORIGINAL_IMAGE = 0, 1
@@ -49,7 +49,6 @@ _WHOLE = (
 )
 """Events with all that weighs, in one statement."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MS, _LAST_MS = -(1 << 62), 1 << 62
 MOST_NAMES = 500
 """Names in one statement, far below SQLite's bound."""
@@ -337,11 +336,3 @@ def whole_number(value: object) -> int:
     if not isinstance(value, int):
         raise sqlite3.DatabaseError(f"a number was expected in the queue's file, found {type(value).__name__}")
     return value
-
-
-def milliseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def moment_of(milliseconds: int) -> datetime:
-    return _EPOCH + timedelta(milliseconds=milliseconds)

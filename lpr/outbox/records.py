@@ -16,12 +16,11 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 from lpr.domain.events import Jpeg
 from lpr.outbox.pictures import Extents, PictureFile, blocks
-from lpr.outbox.rows import Row
+from lpr.outbox.rows import Row, milliseconds, moment_of
 
 MAGIC = b"LPRevent"
 EPOCH_BYTES = 16
@@ -29,7 +28,6 @@ _HEAD = struct.Struct("<8s16sqIII")
 """Magic, epoch, position, length of the description, length of the body, and the checksum of all that but the magic."""
 HEAD_BYTES = _HEAD.size
 _ZLIB_KEEPS_LOCK = 5 * 1024
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +67,7 @@ def pack(row: Row, position: int, epoch: bytes, plate: Described | None, origina
             row.event_type,
             row.code,
             row.sequence,
-            (row.recorded_at - _EPOCH) // timedelta(milliseconds=1),
+            milliseconds(row.recorded_at),
             row.recorded_monotonic_s,
             row.boot_id,
             row.recorded_offline,
@@ -142,7 +140,7 @@ def _unpack(packed: bytes, read: Callable[[int, int], bytes]) -> Row | None:
         body=packed[HEAD_BYTES + described :].decode(),
         plate_image=images[0],
         original_image=images[1],
-        recorded_at=_EPOCH + timedelta(milliseconds=at_ms),
+        recorded_at=moment_of(at_ms),
         recorded_monotonic_s=monotonic_s,
         boot_id=boot_id,
         recorded_offline=offline,

@@ -260,3 +260,16 @@ def waiting_again(summary: Summary, now: Instant, boot_id: str) -> Summary:
         recorded_monotonic_s=now.monotonic_s,
         boot_id=boot_id,
     )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def milliseconds(moment: datetime) -> int:
+    """A moment as the disk has it: whole milliseconds since 1970, UTC."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def moment_of(milliseconds: int) -> datetime:
+    """What `milliseconds` made a number of."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)

@@ -27,12 +27,10 @@ from lpr.outbox.reading import (
     PLATE_IMAGE,
     SqliteRows,
     extents_of,
-    milliseconds,
-    moment_of,
     whole_number,
 )
 from lpr.outbox.records import EPOCH_BYTES, Described, checksum, describe, lost_events, pack
-from lpr.outbox.rows import Burial, Correction, Row, State, Summary, waiting_again
+from lpr.outbox.rows import Burial, Correction, Row, State, Summary, milliseconds, moment_of, waiting_again
 from lpr.outbox.schema import transaction
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
 
