@@ -225,7 +225,7 @@ class CameraPipeline:
             frame = self.larger.attend(frame, wanted)
         if not wanted:
             self._metrics.frame_skipped(self.camera.id)
-            return self.tracker.close_stale(frame.captured_at)
+            return self.tracker.pass_over(frame)
         try:
             reads = await self._plates.read(frame, self.camera.roi or ())
         except VisionError as error:

@@ -24,13 +24,12 @@ from lpr.tracking.sighting import LAST_WORD_WEIGHT, Look, Sighting, prepare
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.track import Challenge, Fate, Track
 from lpr.tracking.trail import TELLING, Trail
-from lpr.tracking.unread import Unread, was_vehicle
+from lpr.tracking.unread import Unread, Waiting, was_vehicle
 from lpr.tracking.view import TrackView
+from lpr.tracking.watch import Watch
 
 __all__ = ["Note", "NoteKind", "PassageTracker", "TrackView", "new_passage_id"]
 
-LONGEST_INTERVAL_S: Final = 1.0
-"""A longer pause between frames is a camera that was gone, and says nothing of its frame rate."""
 GAP_FRAMES: Final = 3
 """A track outlives this many missed frames even where `max_gap_s` is shorter."""
 CANDIDATE_AFTER_S: Final = 30.0
@@ -78,8 +77,7 @@ class PassageTracker:
         self._recent_unread: deque[Trail] = deque(maxlen=RECENT_KEPT)
         self._notes = Notes()
         self._next_id = 1
-        self._newest: Instant | None = None
-        self._interval_s = 0.0
+        self._watch = Watch()
         self._sharpness = 0.0
         self._shapes = Shapes()
         self._frame_size = (0, 0)
@@ -110,12 +108,14 @@ class PassageTracker:
         when this is called, for `decided_at`; the frame's own time where it is not given.
         """
         at = frame.captured_at
-        if self._newest is not None and at.monotonic_s < self._newest.monotonic_s:
+        if self._watch.newest is not None and at.seconds_since(self._watch.newest) < 0:
             self._notes.late_frame(at, len(reads))
             return ()
-        self._keep_time(frame)
+        self._watch.analysed(at)
         # What has been gone for too long is closed first: after minutes without a picture, anything could be anything.
         passages = self._close(at, now or at)
+        self._bridge(self._watch.saw(at))
+        self._keep_size(frame)
         seen = self._associate(self._prepare(frame, reads), at)
         passages += self._resolve_challenges([track for track, _ in seen], now or at)
         passages += self._resolve_turns(seen, now or at)
@@ -125,8 +125,18 @@ class PassageTracker:
         passages += self._limit(now or at)
         return tuple(passages)
 
+    def pass_over(self, frame: Frame) -> tuple[Passage, ...]:
+        """Take a frame that was not analysed because nothing had moved in it: the camera sees, and time goes on."""
+        passages = self.close_stale(frame.captured_at)
+        self._bridge(self._watch.saw(frame.captured_at))
+        return passages
+
     def close_stale(self, now: Instant) -> tuple[Passage, ...]:
-        """Close what has not been seen for too long; for when no frames come (a lost camera, an idle scene)."""
+        """Close what has not been seen for too long; for when no frames come.
+
+        Who went unread before a camera was lost waits until its pictures are back, `LONGEST_OUTAGE_S` at most: it may
+        still be there, and be read then.
+        """
         return tuple(self._close(now, now))
 
     def finish(self, now: Instant) -> tuple[Passage, ...]:
@@ -135,17 +145,19 @@ class PassageTracker:
         for track in sorted(self._tracks, key=lambda each: each.incumbent.first_seen.monotonic_s):
             passages += self._end(track, now)
         self._tracks.clear()
-        for track in self._unread.release_all():
-            passages += self._report_unreadable(track, now)
+        for waiting in self._unread.release_all():
+            passages += self._report_unreadable(waiting, now)
         return tuple(passages)
 
     # What a frame shows
 
-    def _keep_time(self, frame: Frame) -> None:
-        if self._newest is not None:
-            step = min(frame.captured_at.seconds_since(self._newest), LONGEST_INTERVAL_S)
-            self._interval_s = step if self._interval_s == 0 else self._interval_s + 0.1 * (step - self._interval_s)
-        self._newest = frame.captured_at
+    def _bridge(self, blind_s: float) -> None:
+        """Nothing was to be seen for so long: it counts neither against who waits nor between two pieces of a way."""
+        if blind_s > 0:
+            self._unread.bridge(blind_s)
+            self._change_trails(lambda trail: trail.later(blind_s))
+
+    def _keep_size(self, frame: Frame) -> None:
         if self._frame_size not in ((0, 0), (frame.width, frame.height)):
             self._stretch(frame.width / self._frame_size[0], frame.height / self._frame_size[1])
         self._frame_size = (frame.width, frame.height)
@@ -154,11 +166,14 @@ class PassageTracker:
         """The camera's pictures have another size, its view is the same: so are the places, as parts of the picture."""
         for track in (*self._tracks, *self._unread.tracks):
             track.stretch(across, down)
-        for trails in (self._recent, self._recent_unread):
-            stretched = [trail.stretched(across, down) for trail in trails]
-            trails.clear()
-            trails.extend(stretched)
+        self._change_trails(lambda trail: trail.stretched(across, down))
         self.standing.stretch(across, down)
+
+    def _change_trails(self, change: Callable[[Trail], Trail]) -> None:
+        for trails in (self._recent, self._recent_unread):
+            changed = [change(trail) for trail in trails]
+            trails.clear()
+            trails.extend(changed)
 
     def _prepare(self, frame: Frame, reads: Sequence[PlateRead]) -> list[Look]:
         bounds = self._bounds(frame.width, frame.height)
@@ -404,7 +419,7 @@ class PassageTracker:
 
     def _is_gone(self, track: Track, at: Instant) -> bool:
         unseen_s = at.seconds_since(track.last_seen)
-        patience_s = GAP_FRAMES * self._interval_s
+        patience_s = GAP_FRAMES * self._watch.interval_s
         most_s = self._settings.max_gap_s
         if track.frames < TENTATIVE_FRAMES:
             most_s = min(most_s, TENTATIVE_GAP_S)
@@ -479,13 +494,13 @@ class PassageTracker:
         return None
 
     def _release(self, at: Instant, now: Instant) -> list[Passage]:
-        """Report the unread vehicles that nothing has explained in time."""
+        """Report the unread vehicles that nothing has explained in time, while there was anything to be seen."""
         undecided = [track for track in self._tracks if track.fate is Fate.OPEN]
-        due = self._unread.release(at, self._settings.unreadable_hold_s, undecided)
-        return [passage for track in due for passage in self._report_unreadable(track, now)]
+        due = self._unread.release(self._watch.seen_until(at), self._settings.unreadable_hold_s, undecided)
+        return [passage for each in due for passage in self._report_unreadable(each, now)]
 
-    def _report_unreadable(self, track: Track, now: Instant) -> list[Passage]:
-        trail = Trail.of(track.incumbent)
+    def _report_unreadable(self, waiting: Waiting, now: Instant) -> list[Passage]:
+        track, trail = waiting.track, waiting.trail
         # An unread vehicle explains another unread one, never one that was read.
         if self._is_fragment(trail, track) or any(trail.continues(other) for other in self._recent_unread):
             self._notes.of_track(NoteKind.FRAGMENT, track, now)
@@ -494,7 +509,8 @@ class PassageTracker:
         text = track.text() or replace(track.incumbent.picture.read.plate, confidence=0.0)
         action = track.incumbent.way.action(self._settings, *self._frame_size)
         self._recent_unread.append(trail)
-        if self._guard.explains(text.text, action, trail.first_seen, trail.last_seen, self._settings.camera_id):
+        seen = track.incumbent
+        if self._guard.explains(text.text, action, seen.read_since, seen.last_seen, self._settings.camera_id):
             self._notes.of_track(NoteKind.REPEAT, track, now)
             return []
         passage = self._passage(track, text, PassageOutcome.UNREADABLE, action, now)

@@ -72,6 +72,10 @@ class Trail:
             last_box=self.last_box.stretched(across, down),
         )
 
+    def later(self, by_s: float) -> Trail:
+        """The same trail so many seconds later."""
+        return replace(self, first_seen=self.first_seen.plus(by_s), last_seen=self.last_seen.plus(by_s))
+
     def continues(self, other: Trail) -> bool:
         """Whether this and `other` may be one vehicle: near enough in place and time, and without contradiction."""
         if self._pause_s(other) > MAX_PAUSE_S:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from lpr.domain.clock import Instant
@@ -24,30 +25,56 @@ UNREADABLE_DETECTION: Final = 0.5
 """Mean detection confidence below which an unread track is taken for a false alarm."""
 
 
+@dataclass(slots=True)
+class Waiting:
+    """An unread vehicle that waits. `blind_s`: for so long its camera has shown nothing since it was last in sight."""
+
+    track: Track
+    blind_s: float = 0.0
+
+    @property
+    def trail(self) -> Trail:
+        """Its trail, as if it had been seen so much later."""
+        return Trail.of(self.track.incumbent).later(self.blind_s)
+
+    def may_yet_be_explained(self, at: Instant, hold_s: float, undecided: Sequence[Track]) -> bool:
+        """Whether its time is not up. `undecided` are in sight and may yet explain it; for them it waits longer."""
+        waited_s = at.seconds_since(self.track.last_seen) - self.blind_s
+        if waited_s < hold_s:
+            return True
+        trail = self.trail
+        return waited_s < LONGEST_HOLD * hold_s and any(Trail.of(each.incumbent).continues(trail) for each in undecided)
+
+
 class Unread:
     """The unread vehicles that wait, the longest waiting first; at most `WAITING_KEPT`, for each holds a frame."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Track] = deque()
+        self._waiting: deque[Waiting] = deque()
 
     @property
     def tracks(self) -> tuple[Track, ...]:
         """Those that wait."""
-        return tuple(self._waiting)
+        return tuple(each.track for each in self._waiting)
 
-    def hold(self, track: Track) -> list[Track]:
+    def hold(self, track: Track) -> list[Waiting]:
         """`track` has ended unread; returns those that can wait no longer, because there are too many."""
-        self._waiting.append(track)
+        self._waiting.append(Waiting(track))
         return [self._waiting.popleft()] if len(self._waiting) > WAITING_KEPT else []
 
-    def release(self, at: Instant, hold_s: float, undecided: Sequence[Track]) -> list[Track]:
-        """Those whose time is up. `undecided` are in sight and may yet explain one; for them it waits longer."""
-        released: list[Track] = []
-        while self._waiting and not _may_yet_be_explained(self._waiting[0], at, hold_s, undecided):
+    def bridge(self, blind_s: float) -> None:
+        """The camera has shown nothing for so long: whoever waits has not waited meanwhile."""
+        for each in self._waiting:
+            each.blind_s += blind_s
+
+    def release(self, at: Instant, hold_s: float, undecided: Sequence[Track]) -> list[Waiting]:
+        """Those whose time is up at `at`; see `Waiting.may_yet_be_explained`."""
+        released: list[Waiting] = []
+        while self._waiting and not self._waiting[0].may_yet_be_explained(at, hold_s, undecided):
             released.append(self._waiting.popleft())
         return released
 
-    def release_all(self) -> list[Track]:
+    def release_all(self) -> list[Waiting]:
         """Nothing will explain them any more."""
         released = list(self._waiting)
         self._waiting.clear()
@@ -55,18 +82,10 @@ class Unread:
 
     def explain(self, trail: Trail) -> list[Track]:
         """A vehicle was read that left `trail`: those that were pieces of its way are let go, and returned."""
-        explained = [track for track in self._waiting if Trail.of(track.incumbent).continues(trail)]
-        for track in explained:
-            self._waiting.remove(track)
-        return explained
-
-
-def _may_yet_be_explained(track: Track, at: Instant, hold_s: float, undecided: Sequence[Track]) -> bool:
-    waited_s = at.seconds_since(track.last_seen)
-    if waited_s < hold_s:
-        return True
-    trail = Trail.of(track.incumbent)
-    return waited_s < LONGEST_HOLD * hold_s and any(Trail.of(each.incumbent).continues(trail) for each in undecided)
+        explained = [each for each in self._waiting if each.trail.continues(trail)]
+        for each in explained:
+            self._waiting.remove(each)
+        return [each.track for each in explained]
 
 
 def was_vehicle(track: Track, settings: TrackingSettings) -> bool:

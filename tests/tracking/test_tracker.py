@@ -351,16 +351,6 @@ def test_a_vehicle_nobody_can_read_is_reported_once_with_its_picture() -> None:
     assert passages[0].best_read.box.width > 100
 
 
-def test_an_unread_vehicle_is_reported_by_the_clock_where_no_frames_come() -> None:
-    subject = tracker()
-    assert play(subject, [("59X112345", approach(0.0))], until_s=2, spoil=unreadable, finish=False) == []
-
-    assert subject.close_stale(at(3.0)) == ()
-    assert subject.close_stale(at(4.5)) == ()
-    assert [each.outcome for each in subject.close_stale(at(8.0))] == [UNREADABLE]
-    assert subject.close_stale(at(20.0)) == ()
-
-
 def test_a_piece_of_the_way_that_was_not_read_is_no_second_vehicle() -> None:
     # A post hides the plate for three seconds; before it nothing could be read, behind it everything.
     def post(seconds: float, text: str, box: Box) -> PlateRead | None:
