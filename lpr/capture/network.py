@@ -10,6 +10,7 @@ import structlog
 
 from lpr.capture.base import CameraSettings, ConnectionHistory
 from lpr.capture.description import Size, described_size
+from lpr.capture.jpeg import CODEC, decode_jpeg
 from lpr.capture.opencv import OpenCvCapture
 from lpr.capture.resize import SizeWatch
 from lpr.capture.rtsp import describe, greet, judge, probe, unverified
@@ -31,6 +32,8 @@ _PATIENT_READ_MS = 12_000
 _WHOLE_PICTURE = ord("I")
 _FALLS_WITHIN_S = 5.0
 _FALLS_MOST = 2
+_DAMAGED_MOST = 25
+"""Pictures in a row of a stream of single ones that cannot be decoded; more, and it is no such stream."""
 
 _log = structlog.get_logger("capture")
 
@@ -47,7 +50,8 @@ class NetworkSource:
         self._capture = OpenCvCapture(self._address.masked)
         self._opened_s = 0.0
         self._size: Size | None = None
-        # Pictures over HTTP come without a description. And there may be cameras that let go of one viewer when another
+        self._single = False
+        # Streams over HTTP come without a description. And there may be cameras that let go of one viewer when another
         # one knocks: such a camera is not asked again.
         asked = address.scheme.startswith("rtsp") and history.fell_when_asked < _FALLS_MOST
         self._watch = SizeWatch(self._ask_size) if asked else None
@@ -87,12 +91,14 @@ class NetworkSource:
                 hint="Does a player such as VLC show it? The camera should send H.264 or H.265"
                 + (" over UDP; try `transport: tcp`." if self._settings.transport is RtspTransport.UDP else "."),
             )
+        self._single = self._capture.codec == CODEC and self._capture.hand_out_packets()
         self._opened_s = time.monotonic()
 
     def grab(self) -> float | None:
         """Seconds on the camera's own clock; None where the stream ended.
 
-        Raises `CaptureResizedError` where the camera sends pictures of another size than it did at first.
+        Raises `CaptureResizedError` where the camera sends pictures of another size than it did at first; single
+        pictures (MJPEG) may be of any size.
         """
         asked_s = time.monotonic()
         if not self._capture.grab():
@@ -107,7 +113,7 @@ class NetworkSource:
         if self._address.scheme.startswith("http"):
             return time.monotonic() - self._opened_s  # pictures over HTTP carry no time
         stamp_s = self._capture.get("CAP_PROP_POS_MSEC") / 1000
-        if self._watch is not None:
+        if self._watch is not None and not self._single:
             whole, now_s = self._capture.get("CAP_PROP_FRAME_TYPE") == _WHOLE_PICTURE, time.monotonic()
             if _FALLS_WITHIN_S < now_s - self._watch.asked_s < float("inf"):
                 self._history.fell_when_asked = 0
@@ -116,10 +122,25 @@ class NetworkSource:
         return stamp_s
 
     def retrieve(self) -> Image:
-        """The picture grabbed last."""
-        image = self._capture.retrieve()
-        self._size = image.shape[1], image.shape[0]
+        """The picture grabbed last; of single pictures the first one from there on that is not damaged."""
+        image = self._retrieve_single() if self._single else self._capture.retrieve()
+        size = image.shape[1], image.shape[0]
+        if self._size not in (None, size):
+            _log.warning("camera_resized", camera=self._settings.camera_id, reason=self._resized_to(size))
+        self._size = size
         return image
+
+    def _retrieve_single(self) -> Image:
+        for _ in range(_DAMAGED_MOST):
+            image = decode_jpeg(self._capture.packet())
+            if image is not None:
+                return image
+            if not self._capture.grab():
+                break
+        raise CaptureError(
+            f"{self.description} sends pictures that cannot be decoded",
+            hint="Does a web browser show them? The line to the camera may be bad.",
+        )
 
     def close(self) -> None:
         """Hang up."""
@@ -156,12 +177,14 @@ class NetworkSource:
             history.resized_to = None
         elif told != history.resized_to:
             history.resized_to = told
-            raise CaptureResizedError(
-                f"{self.description} changed its pictures from {size[0]} x {size[1]} to {told[0]} x {told[1]} pixels"
-            )
+            raise CaptureResizedError(self._resized_to(told))
         else:
             self._watch = None
             _log.info("picture_size_not_believed", camera=self._settings.camera_id, told=told, seen=size)
+
+    def _resized_to(self, size: Size) -> str:
+        width, height = self._size or size
+        return f"{self.description} changed its pictures from {width} x {height} to {size[0]} x {size[1]} pixels"
 
     def _options(self) -> str:
         options = PATIENT_OPTIONS if self._patient else QUICK_OPTIONS

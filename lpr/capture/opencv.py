@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lpr.capture.pool import PicturePool
 from lpr.domain.errors import CaptureError
@@ -105,6 +106,30 @@ class OpenCvCapture:
         picture = np.asarray(image, np.uint8)
         self._pool.keep(picture)
         return picture
+
+    def hand_out_packets(self) -> bool:
+        """From now on `packet` gives what `grab` has taken from the stream, undecoded; only before the first `grab`.
+
+        False where OpenCV refuses.
+        """
+        return self.set("CAP_PROP_FORMAT", -1)
+
+    @property
+    def codec(self) -> str:
+        """Four letters; for a stream that the decoder does not know, anything."""
+        return int(self.get("CAP_PROP_FOURCC")).to_bytes(4, "little", signed=True).decode("latin-1")
+
+    def packet(self) -> NDArray[np.uint8]:
+        """What was grabbed last, uint8 [bytes]. Raises `CaptureError` where OpenCV fails."""
+        import cv2
+
+        if self._capture is None:
+            raise CaptureError(f"{self.description} is not open")
+        try:
+            found, data = self._capture.retrieve()
+        except cv2.error as error:
+            raise CaptureError(f"OpenCV failed on a picture of {self.description}: {error.err}") from error
+        return np.asarray(data, np.uint8).ravel() if found and data is not None else np.zeros(0, np.uint8)
 
     def close(self) -> None:
         """Let go of the connection, device or file."""
