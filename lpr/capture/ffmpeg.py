@@ -202,14 +202,14 @@ class FfmpegSource:
         if process is not None and process.stderr is not None:
             process.wait()
             self._said = (self._said + process.stderr.read())[-_SAID_BYTES:]
-        lines = mask_secrets(self._said.decode("utf-8", "replace")).strip().splitlines()
-        if lines:
-            _log.warning("decoder_said", camera=self._settings.camera_id, lines=lines[-_SAID_LINES:])
-        last = lines[-1] if lines else "without a word"
         try:
             check(self._address, self._settings.limits.open_timeout_s / 2)
         except CaptureError as error:
             return error
+        lines = mask_secrets(self._said.decode("utf-8", "replace")).strip().splitlines()
+        if lines:
+            _log.warning("decoder_said", camera=self._settings.camera_id, lines=lines[-_SAID_LINES:])
+        last = lines[-1] if lines else "without a word"
         words = f"{self._program} ended on {self.description}, and the camera is there: {last}"
         return HardwareDecodeError(words) if self._device is not None else CaptureError(words)
 

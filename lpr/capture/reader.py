@@ -21,15 +21,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeAlias
 
 import structlog
 
 from lpr.capture.base import CameraSettings, ConnectionHistory, FrameSource
 from lpr.capture.buffers import FrameBuffer, FrameQueue, LatestFrame
+from lpr.capture.outage import Outage
 from lpr.capture.retry import RetryWaits
 from lpr.capture.session import CaptureCounts, Chooser, Session
 from lpr.capture.source import describe_source, open_source
@@ -150,6 +151,7 @@ class CameraReader:
         self._session: Session | None = None
         self._abandoned: list[Session] = []
         self._resized: Instant | None = None
+        self._outage: Outage | None = None
         self._started = False
         self._has_ended = False
         self._stopping = asyncio.Event()
@@ -300,7 +302,7 @@ class CameraReader:
                 self._waits.succeeded()
             self._lose(fault)
             wait_s = self._waits.after(fault)
-            self._log.info("camera_retry", reason=mask_secrets(fault.message), hint=fault.hint, wait_s=round(wait_s, 1))
+            self._log_failure(fault, wait_s)
             self._hurried.clear()
             await self._pause(wait_s, may_hurry=not self._history.refused)
             await self._give_up_session()
@@ -424,9 +426,10 @@ class CameraReader:
         if session is not self._session or self._stopping.is_set():
             return
         self._resized = None
-        again = self._state is CameraState.LOST
-        what = "pictures again" if again else "the first picture is here"
-        self._change(CameraState.RUNNING, f"{self.info.description}: {what}")
+        outage, self._outage = self._outage, None
+        what = "the first picture is here" if outage is None else "pictures again"
+        logged = {} if outage is None else outage.numbers(self._clock.now())
+        self._change(CameraState.RUNNING, f"{self.info.description}: {what}", logged=logged)
 
     async def _give_up_session(self) -> None:
         """Leave the old thread, which should have ended by now; wait where too many hang in native code."""
@@ -465,11 +468,31 @@ class CameraReader:
         if self._state is not CameraState.LOST:
             self._lost += 1
             self._resized = None
+            self._outage = Outage(self._counts.last_picture or self._clock.now())
             if self._decoder_says is not None and (said := self._decoder_says(_SAID_WITHIN_S)):
                 self._log.warning("decoder_said", lines=list(said)[-_SAID_LINES:])
             self._change(CameraState.LOST, error.message, error)
 
-    def _change(self, state: CameraState, reason: str, error: CaptureError | None = None) -> None:
+    def _log_failure(self, fault: CaptureError, wait_s: float) -> None:
+        """A try has failed, and the next one comes in `wait_s`: not every one of them is told, for it may be days."""
+        outage, reason, now = self._outage, mask_secrets(fault.message), self._clock.now()
+        if outage is not None and outage.failed(reason, now):
+            self._log.info(
+                "camera_retry",
+                reason=reason,
+                hint=fault.hint,
+                wait_s=round(wait_s, 1),
+                **outage.numbers(now),
+            )
+
+    def _change(
+        self,
+        state: CameraState,
+        reason: str,
+        error: CaptureError | None = None,
+        *,
+        logged: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         if state is self._state:
             return
         change = CameraChange(
@@ -483,7 +506,7 @@ class CameraReader:
         )
         self._state = state
         level = self._log.warning if state is CameraState.LOST else self._log.info
-        level("camera_state", state=state.value, previous=change.previous.value, reason=change.reason)
+        level("camera_state", state=state.value, previous=change.previous.value, reason=change.reason, **logged)
         if self._on_change is not None:
             self._on_change(change)
 
