@@ -3,8 +3,9 @@
 Why so much is done here that a Socket.IO client might be expected to do: python-socketio's own reconnection hangs or
 dies when a server accepts and stays silent, closes early or authenticates slowly, and never follows a server-side
 `disconnect()`; it does not notice a half-open connection while it is sending, and `disconnect()` waits on a peer that
-may be dead. So: no reconnection of its own, a deadline over the whole of connecting, our own ack callbacks, and an
-abort that goes to the TCP transport.
+may be dead. So: no reconnection of its own, a deadline over the whole of connecting, and an abort that goes to the TCP
+transport. Joining, leaving, the server's pings and commands are the library's; our events and the answers to them, of
+which there are hundreds a second, pass it by: see `packets` and `web_socket`.
 
 An idle connection is asked for a sign of life with WebSocket pings (the server's own come every 25 s and allow 20 more,
 which is too late). Only a server that has answered one is judged by them.
@@ -20,9 +21,9 @@ import ssl
 import struct
 import sys
 import termios
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import socketio
@@ -31,10 +32,8 @@ from engineio import base_client as engineio_clients
 from lpr.domain.errors import LinkError, LinkUntrustedError
 from lpr.link.base import LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
 from lpr.link.explain import explain, refusal
-from lpr.link.packets import Packet
-
-if TYPE_CHECKING:
-    from aiohttp import WSMessage
+from lpr.link.packets import event_packet, read_answer
+from lpr.link.web_socket import WebSocket
 
 _TCP_INFO_BYTES_ACKED = 120
 """Offset of `tcpi_bytes_acked` in Linux's `struct tcp_info` (since 4.1)."""
@@ -53,46 +52,27 @@ for _name in ("socketio.client", "engineio.client"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
-class _WebSocket(aiohttp.ClientWebSocketResponse):
-    """A WebSocket that tells when it last heard anything; pongs do not reach engineio, which knows none."""
-
-    heard_at: float = 0.0
-    ponged: bool = False
-    too_large: bool = False
-
-    async def receive(self, timeout: float | None = None) -> WSMessage:
-        while True:
-            message = await super().receive(timeout)
-            self.heard_at = asyncio.get_running_loop().time()
-            if message.type is aiohttp.WSMsgType.PING:
-                await self.pong(message.data)
-            elif message.type is aiohttp.WSMsgType.PONG:
-                self.ponged = True
-            else:
-                fault = message.data
-                if isinstance(fault, aiohttp.WebSocketError):
-                    self.too_large = fault.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
-                return message
-
-    @property
-    def tcp(self) -> asyncio.Transport | None:
-        """The transport under the WebSocket, TLS included; None when it is gone."""
-        connection = self._response.connection
-        return connection.transport if connection is not None else None
-
-    def discard(self) -> None:
-        """Cut the connection and let go of it, whatever state it is in."""
-        if (tcp := self.tcp) is not None:
-            tcp.abort()
-        self._response.close()
-
-
 class _Client(socketio.AsyncClient):  # type: ignore[misc]
-    """A client that survives junk: a packet that cannot be read ends the connection, not a task nobody watches."""
+    """A client that survives junk: a packet that cannot be read ends the connection, not a task nobody watches.
 
-    def __init__(self, on_junk: Callable[[str], None], **options: Any) -> None:
+    It knows nothing of our events; an answer that comes its way all the same (one with attachments, say) is handed on.
+    """
+
+    def __init__(
+        self, on_junk: Callable[[str], None], on_answer: Callable[[int, Sequence[object]], None], **options: Any
+    ) -> None:
         super().__init__(**options)
         self._on_junk = on_junk
+        self._on_answer = on_answer
+
+    @property
+    def awaits_attachments(self) -> bool:
+        """Whether the next message belongs to the one before."""
+        return self._binary_packet is not None
+
+    async def _handle_ack(self, namespace: str | None, id: int, data: Sequence[object]) -> None:  # noqa: A002 - its name
+        if (namespace or "/") in self.namespaces:
+            self._on_answer(id, data)
 
     async def _handle_eio_message(self, data: object) -> None:
         try:
@@ -108,7 +88,7 @@ class SocketIoTransport:
         self._settings = settings
         self._deadlines: LinkDeadlines = settings.deadlines
         self._client: Any = None
-        self._web_socket: _WebSocket | None = None
+        self._web_socket: WebSocket | None = None
         self._session: aiohttp.ClientSession | None = None
         self._command: OnCommand | None = None
         self._disconnect: OnDisconnect | None = None
@@ -117,6 +97,7 @@ class SocketIoTransport:
         self._reason: str | None = None
         self._emissions = 0
         self._answered = 0
+        self._unanswered: dict[int, OnAck] = {}
         self._emitted_at = 0.0
         self._probe: asyncio.Task[None] | None = None
 
@@ -173,19 +154,19 @@ class SocketIoTransport:
         self._set_socket_options()
         await self._joined
 
-    def _note_web_socket(self, *args: Any, **options: Any) -> _WebSocket:
+    def _note_web_socket(self, *args: Any, **options: Any) -> WebSocket:
         """The library knows its WebSocket only when all went well; we must close it also where it did not."""
-        self._web_socket = _WebSocket(*args, **options)
+        self._web_socket = WebSocket(*args, take=self._take_answer, **options)
         return self._web_socket
 
     def _make_client(self, session: aiohttp.ClientSession) -> _Client:
         client = _Client(
             self.abort,
+            self._on_answer,
             reconnection=False,
             handle_sigint=False,
             http_session=session,
             request_timeout=self._deadlines.disconnect_s,
-            serializer=Packet,
             websocket_extra_options={"autoping": False, "max_msg_size": MAX_INCOMING_BYTES},
         )
         namespace = self._settings.namespace
@@ -226,21 +207,29 @@ class SocketIoTransport:
 
     async def emit(self, name: str, message: Mapping[str, Any], on_ack: OnAck) -> None:
         """See `Transport`."""
-        if not self._up:
+        namespace = self._settings.namespace
+        if not self._up or self._web_socket is None or namespace not in self._client.namespaces:
             raise LinkError(f"the connection to {self._settings.url} is gone")
-
         self._emissions += 1
-        number = self._emissions
         self._emitted_at = asyncio.get_running_loop().time()
-
-        def answered(*args: object) -> None:
-            self._answered = max(self._answered, number)
-            on_ack(args)
-
+        self._unanswered[self._emissions] = on_ack
         try:
-            await self._client.emit(name, dict(message), namespace=self._settings.namespace, callback=answered)
+            await self._web_socket.write_together(event_packet(namespace, self._emissions, name, message))
         except _FOREIGN as error:
             raise LinkError(f"the connection to {self._settings.url} is gone: {error}") from error
+
+    def _take_answer(self, text: str) -> bool:
+        """Answers to events go past the library, which starts two tasks for each."""
+        if self._client.awaits_attachments or (answer := read_answer(self._settings.namespace, text)) is None:
+            return False
+        # Not called here: a fault in who is told is not one of the connection.
+        asyncio.get_running_loop().call_soon(self._on_answer, *answer)
+        return True
+
+    def _on_answer(self, number: int, args: Sequence[object]) -> None:
+        if (on_ack := self._unanswered.pop(number, None)) is not None:
+            self._answered = max(self._answered, number)
+            on_ack(tuple(args))
 
     def progress(self) -> Progress | None:
         """From the kernel's books; None where it keeps none (not Linux), or when the connection is gone."""

@@ -1,50 +1,78 @@
-"""Packets of ours are, character for character, those of python-socketio."""
+"""Events of ours are, character for character, those of python-socketio, and answers are read as it reads them."""
 
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
-import engineio.json
-import socketio.packet
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from socketio.packet import ACK, EVENT, Packet
 
-from lpr.link.packets import Packet
+from lpr.link.packets import event_packet, read_answer
 from lpr.wire import Base64Text
 
 PICTURES = st.binary(max_size=40).map(lambda data: Base64Text(base64.b64encode(data), "ascii"))
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.binary(max_size=8) | PICTURES
-MESSAGES = st.recursive(
+VALUES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
     max_leaves=20,
 )
+MESSAGES = st.dictionaries(st.text(max_size=4), VALUES, max_size=4)
+NAMESPACES = st.sampled_from(["/", "/ai"])
+NUMBERS = st.integers(1, 1 << 40)
 
 
-@given(message=MESSAGES, number=st.none() | st.integers(0, 1 << 40))
-def test_every_message_is_encoded_as_the_library_does(message: Any, number: int | None) -> None:
-    ours, theirs = (
-        kind(socketio.packet.EVENT, data=["license_plate_detected", message], namespace="/ai", id=number)
-        for kind in (Packet, socketio.packet.Packet)
-    )
-    assert ours.packet_type == theirs.packet_type
-    assert ours.encode() == theirs.encode()
+@given(message=MESSAGES, namespace=NAMESPACES, number=NUMBERS)
+def test_every_event_is_encoded_as_the_library_does(message: dict[str, Any], namespace: str, number: int) -> None:
+    theirs = Packet(EVENT, data=["license_plate_detected", message], namespace=namespace, id=number).encode()
+    text, *attachments = theirs if isinstance(theirs, list) else [theirs]
+    assert event_packet(namespace, number, "license_plate_detected", message) == [f"4{text}", *attachments]
 
 
 def test_a_picture_is_not_looked_through() -> None:
     """Text that would have to be escaped shows whether it was."""
-    encoded = Packet(socketio.packet.EVENT, data=["x", {"picture": Base64Text('"')}]).encode()
-    assert encoded == '2["x",{"picture":"""}]'
+    assert event_packet("/", 7, "x", {"picture": Base64Text('"')}) == ['427["x",{"picture":"""}]']
 
 
-def test_an_answer_is_read_as_the_library_does() -> None:
-    text = '3/ai,17[{"status":"ok","eventId":"1"}]'
-    ours, theirs = Packet(encoded_packet=text), socketio.packet.Packet(encoded_packet=text)
-    assert (ours.packet_type, ours.namespace, ours.id, ours.data) == (3, "/ai", 17, theirs.data)
+@given(
+    arguments=st.lists(st.dictionaries(st.text(max_size=4), st.text(max_size=4))), namespace=NAMESPACES, number=NUMBERS
+)
+def test_every_answer_is_read_as_the_library_does(arguments: list[Any], namespace: str, number: int) -> None:
+    text = Packet(ACK, data=arguments, namespace=namespace, id=number).encode()
+    theirs = Packet(encoded_packet=text)
+    assert read_answer(namespace, f"4{text}") == (theirs.id, theirs.data) == (number, arguments)
 
 
-def test_other_clients_of_the_process_keep_their_packets() -> None:
-    assert socketio.packet.Packet.json is engineio.json
-    assert socketio.AsyncClient(serializer=Packet).packet_class is Packet
-    assert socketio.packet.Packet.json is engineio.json
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2",
+        "43",
+        "43/ai",
+        "43/ai,",
+        "43/ai,1",
+        '43/ai,["x"]',
+        '43/other,1["x"]',
+        '431["x"]',
+        '42/ai,1["x"]',
+        '43/ai,1{"a":1}',
+        '43/ai,-1["x"]',
+        '43/ai,\u00b2["x"]',
+        '43/ai,1234567890123456["x"]',
+        '43/ai,1["x"',
+        '43/ai,1["x"]]',
+        "43/ai,1" + "[" * 50_000,
+    ],
+)
+def test_what_is_not_an_answer_of_the_namespace_is_left_to_the_library(text: str) -> None:
+    assert read_answer("/ai", text) is None
+
+
+def test_an_answer_may_hold_anything() -> None:
+    arguments = [None, {"status": "ok"}, [["]"]], "Đã"]
+    assert read_answer("/ai", f"43/ai,17{json.dumps(arguments)}") == (17, arguments)

@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import socketio
+from aiohttp import web
 from engineio import base_client
 
 from lpr import wire
@@ -167,3 +169,34 @@ async def test_connecting_is_bounded_as_a_whole(node_backend: NodeBackend, proxy
     link = Open(settings(proxy.url, deadlines=replace(QUICK, connect_s=0.2)))
     with pytest.raises(LinkError, match=r"no answer within 0\.2 s"):
         await asyncio.wait_for(link.connect(), 2.0)
+
+
+async def test_an_answer_with_an_attachment_is_heard_too() -> None:
+    """It takes the library's way, which the others pass by."""
+    server = socketio.AsyncServer(async_mode="aiohttp", transports=["websocket"])
+    server.on("connect", lambda *_: None, namespace="/ai")
+    server.on("*", lambda name, sid, message: {"status": "ok", "seen": message["bulk"]}, namespace="/ai")
+    app = web.Application()
+    server.attach(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    link = Open(settings(f"http://127.0.0.1:{runner.addresses[0][1]}"))
+    await link.connect()
+    for bulk in ("text", b"bytes", [b"", b"more"], "text"):
+        assert await link.ask("error", {**event(), "bulk": bulk}) == ({"status": "ok", "seen": bulk},)
+    await link.transport.close()
+    await server.shutdown()
+    await runner.cleanup()
+
+
+async def test_attachments_of_events_sent_at_once_do_not_mix(node_backend: NodeBackend) -> None:
+    """Together with answers to commands, which take the library's way."""
+    link = Open(settings(node_backend.url))
+    await link.connect()
+    emitted = [link.ask("error", {**event(f"e-{n}"), "bulk": [bytes([n]) * 70_000] * 3}) for n in range(8)]
+    commands = [node_backend.command("get_status", {"commandId": f"c-{n}"}) for n in range(8)]
+    replies = await asyncio.gather(*emitted, *commands)
+    assert [reply[0]["eventId"] for reply in replies[:8]] == [f"e-{n}" for n in range(8)]
+    assert {reply["status"] for reply in replies[8:]} == {"ok"}
+    await link.transport.close()
