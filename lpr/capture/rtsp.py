@@ -174,10 +174,12 @@ def judge(status: int, words: str, address: StreamAddress) -> None:
             hint="Write them into the address: rtsp://user:password@host/path.",
         )
     if status in (401, 403):
+        decoded = address.password != address.written_password
+        percent = " A % in the password that stands for itself is written %25." if decoded else ""
         raise CaptureRefusedError(
             f"{address.masked} refuses this user name or password ({words})",
             hint="Check both in the camera's own page. The agent tries again every few minutes only: cameras lock an"
-            " account after a few wrong logins.",
+            f" account after a few wrong logins.{percent}",
         )
     if status == 404:
         raise CaptureError(

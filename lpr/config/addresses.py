@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from lpr.domain.address import SourceKind, check_host, parse_source
+from lpr.domain.address import SourceKind, check_host, has_certain_host, parse_source
 from lpr.domain.secrets import mask_secrets
 
 _VARIABLE = re.compile(r"\$\{?(\w+)\}?")
@@ -48,6 +48,13 @@ class SourceAddress:
         if stream is None or not stream.password:
             return ()
         return tuple(dict.fromkeys((stream.written_password, stream.password, quote(stream.password, safe=""))))
+
+    @property
+    def may_hide_login(self) -> bool:
+        """Whether this is read as an address without a login, and may have been meant as one with it."""
+        stream = self._source.stream
+        without = stream is not None and not stream.user and not stream.password and "@" in stream.path
+        return without and not has_certain_host(self._written)
 
     @property
     def host(self) -> str:

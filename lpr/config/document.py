@@ -7,7 +7,7 @@ no objects: only mappings, lists, text, numbers, true/false and null come out.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from lpr.config.unquoted import SECRET_KEYS, doubt_of, is_empty
 from lpr.domain.errors import ConfigError
 from lpr.domain.secrets import MASK, mask_secrets
 
@@ -41,11 +42,15 @@ class Problem:
 
 @dataclass(slots=True)
 class Document:
-    """What a file says: its data, the line of every key, and mistakes that are seen before any meaning is."""
+    """What a file says: its data, the line of every key, and mistakes that are seen before any meaning is.
+
+    `doubts` may be mistakes, and may be meant as they stand.
+    """
 
     data: dict[str, Any]
     lines: dict[KeyPath, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    doubts: list[Problem] = field(default_factory=list)
 
     def line_of(self, path: KeyPath) -> int | None:
         """The line of the key at `path`, or of the nearest one above it that the file has."""
@@ -76,7 +81,7 @@ def parse_document(text: str, *, name: str) -> Document:
             hint=_HOW_TO_START,
         )
     document = Document({})
-    document.data = _Reader(document).mapping(root, ())
+    document.data = _Reader(document, text.splitlines()).mapping(root, ())
     return document
 
 
@@ -97,10 +102,11 @@ def scalar(text: str) -> Any:
 
 
 class _Reader:
-    """Walks nodes; notes lines and problems in `document`."""
+    """Walks nodes; notes lines and problems in `document`. `lines` are those that the nodes are from."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, lines: Sequence[str] = ()) -> None:
         self._document = document
+        self._lines = lines
 
     def value(self, node: Node, path: KeyPath) -> Any:
         if len(path) > MAX_DEPTH:
@@ -126,6 +132,8 @@ class _Reader:
                 continue
             self._document.lines[(*path, key)] = key_node.start_mark.line + 1
             own[key] = self.value(value_node, (*path, key))
+            if key in SECRET_KEYS and isinstance(value_node, ScalarNode):
+                self._doubt(key_node, value_node, (*path, key))
         return merged | own
 
     def _key(self, node: Node, path: KeyPath) -> str:
@@ -155,6 +163,7 @@ class _Reader:
 
     def _scalar(self, node: Node, path: KeyPath) -> Any:
         text, kind = str(node.value), str(node.tag).removeprefix(_TAG)
+        secret = bool(path) and path[-1] in SECRET_KEYS
         if kind == "null":
             return None
         if kind == "bool":
@@ -164,8 +173,21 @@ class _Reader:
         if kind == "float":
             return _float(text)
         if kind not in ("str", "int", "timestamp"):
-            self._complain(path, f"has the tag {node.tag}, which means nothing here", node)
+            tag = f"the tag {node.tag}, which means nothing here"
+            words = (
+                "begins with !, which has a meaning of its own in YAML: put it in quotes" if secret else f"has {tag}"
+            )
+            self._complain(path, words, node)
         return text
+
+    def _doubt(self, key_node: Node, node: ScalarNode, path: KeyPath) -> None:
+        # Where nothing is written, ruamel's mark may be that of what comes next, lines further down.
+        mark = key_node.end_mark if is_empty(node) else node.end_mark
+        rest = self._lines[mark.line][mark.column :] if mark.line < len(self._lines) else ""
+        doubt = doubt_of(str(path[-1]), node, rest.removeprefix(":") if is_empty(node) else rest)
+        if doubt is not None:
+            noted = self._document.problems if doubt.certain else self._document.doubts
+            noted.append(Problem(path, doubt.words, key_node.start_mark.line + 1))
 
     def _complain(self, path: KeyPath, message: str, node: Node) -> None:
         self._document.problems.append(Problem(path, message, node.start_mark.line + 1))
@@ -217,11 +239,19 @@ _SYNTAX_ADVICE = (
         r"mapping values are not allowed",
         "a colon where none can be: check the indentation, or quote a text with `: ` in it",
     ),
-    (r"undefined alias", "a value that begins with * must be in quotes"),
+    (r"undefined alias|scanning an alias", "a value that begins with * must be in quotes"),
+    (r"scanning an anchor", "a value that begins with & must be in quotes"),
+    (r"scanning a tag", "a value that begins with ! must be in quotes"),
+    (r"block scalar", "a value that begins with | or > must be in quotes"),
+    (r"(sequence entries|mapping keys) are not allowed", "a value that begins with `- ` or `? ` must be in quotes"),
     (r"unknown escape", "a backslash in double quotes: use single quotes"),
     (r"quoted scalar|end of stream", "a quote that is opened and not closed"),
     (r"flow (mapping|sequence)|expected ',' or", "a bracket that is not closed, or a comma that is missing"),
     (r"could not find expected ':'", "a colon is missing after the key here or in the line above"),
+    (
+        r"expected <block end>, but found '<scalar>'",
+        "text after a closing quote (write a ' within single quotes twice), or the indentation does not fit",
+    ),
     (r"expected <block end>|block (mapping|sequence|collection)", "the indentation does not fit the lines above"),
     (r"non-printable|special characters", "a control character that no text may hold"),
     (r"separate documents|expected a single document", "a second document (---): one file holds one configuration"),
@@ -229,18 +259,32 @@ _SYNTAX_ADVICE = (
 
 
 _SECRET_VALUE = re.compile(r"""((?:token|password|secret)["']?\s*:\s*)[^\s,}].*""", re.IGNORECASE)
+_ADDRESS_VALUE = re.compile(r"""(source["']?\s*:.*?://)(?:([^\s:/@]*:).*(?=@)|(?!.*@).*)""")
+_OPENED = re.compile(r"quoted scalar|flow (mapping|sequence)")
+_TIGHT_COMMENT = re.compile(r"\s#\S")
 
 
 def _syntax_error(error: MarkedYAMLError, text: str, name: str) -> ConfigError:
-    mark = error.problem_mark or error.context_mark
-    at = mark.line if mark else 0
+    said = " ".join(str(part) for part in (error.problem, error.context) if part)
+    # A quote or bracket that is not closed is noticed much further down.
+    marks = (
+        (error.context_mark, error.problem_mark) if _OPENED.search(said) else (error.problem_mark, error.context_mark)
+    )
+    at = next((mark.line for mark in marks if mark), 0)
     lines = text.splitlines() or [""]
     shown = lines[min(at, len(lines) - 1)]
-    said = " ".join(str(part) for part in (error.problem, error.context) if part)
     if "\t" in shown[: len(shown) - len(shown.lstrip())]:
         said = "'\\t'"
     advice = next((words for pattern, words in _SYNTAX_ADVICE if re.search(pattern, said)), said)
-    shown = _SECRET_VALUE.sub(rf"\1{MASK}", mask_secrets(shown.strip()))
+    if _OPENED.search(said) and _TIGHT_COMMENT.search(shown):
+        advice += "; what follows ` #` is a comment to YAML: put a value that holds it in quotes"
+    shown = _without_secrets(shown.strip())
     return ConfigError(
         f"{name}, line {min(at, len(lines) - 1) + 1}: {advice}", hint=f"the line is: {shown}" if shown else None
     )
+
+
+def _without_secrets(line: str) -> str:
+    """A line that is no good YAML, so that nobody can say where a value in it ends: rather too much is hidden."""
+    line = _ADDRESS_VALUE.sub(lambda found: f"{found[1]}{found[2] or ''}{MASK}", line)
+    return _SECRET_VALUE.sub(rf"\1{MASK}", mask_secrets(line))

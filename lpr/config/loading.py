@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from lpr.config.document import KeyPath, Problem, read_document
+from lpr.config.addresses import SourceAddress
+from lpr.config.document import Document, KeyPath, Problem, read_document
 from lpr.config.environment import Overlay
 from lpr.config.model import AgentConfig
-from lpr.config.problems import config_error, problems_of
+from lpr.config.problems import config_error, problem_words, problems_of
 from lpr.domain.errors import ConfigError
 
 FILE_VARIABLE = "LPR_CONFIG"
@@ -69,7 +70,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
     try:
         config = AgentConfig.model_validate(document.data, context=context)
     except ValidationError as error:
+        known = {problem.path for problem in document.problems}
         for problem in problems_of(error):
+            if problem.path in known:
+                continue  # what is wrong with its writing says more than what is wrong with what is left of it
             origin = overlay.origins.get(problem.path)
             line = document.line_of(problem.path)
             problems.append(Problem((origin,), problem.message) if origin else replace(problem, line=line))
@@ -77,7 +81,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
         raise config_error(str(file), problems)
     _check_files(config, file, document.line_of)
     origins = {path: f"line {line}" for path, line in document.lines.items()} | overlay.origins
-    return LoadedConfig(config=config, file=file, origins=origins, warnings=_warnings(config, file))
+    return LoadedConfig(config=config, file=file, origins=origins, warnings=_warnings(config, document, file))
 
 
 def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> AgentConfig:
@@ -114,8 +118,9 @@ def _check_files(config: AgentConfig, file: Path, line_of: Callable[[KeyPath], i
     config.backend.read_token()
 
 
-def _warnings(config: AgentConfig, file: Path) -> tuple[str, ...]:
-    found = []
+def _warnings(config: AgentConfig, document: Document, file: Path) -> tuple[str, ...]:
+    doubts = [*document.doubts, *_doubtful_addresses(config, document)]
+    found = [f"{file}, {problem_words(doubt)}" for doubt in doubts]
     holds_secret = next(config.secrets(), None) is not None
     if holds_secret and file.stat().st_mode & stat.S_IROTH:
         found.append(f"{file} holds passwords and every user of this machine can read it: chmod 640 {file}")
@@ -124,6 +129,20 @@ def _warnings(config: AgentConfig, file: Path) -> tuple[str, ...]:
             f"backend.url {config.backend.url} is not encrypted: token, plates and pictures can be read on the way"
         )
     return tuple(found)
+
+
+def _doubtful_addresses(config: AgentConfig, document: Document) -> Iterator[Problem]:
+    for place, camera in enumerate(config.cameras):
+        for key in ("source", "analyse_source"):
+            source: SourceAddress | None = getattr(camera, key)
+            if source is not None and source.may_hide_login:
+                path: KeyPath = ("cameras", place, key)
+                yield Problem(
+                    path,
+                    "is read as an address without user and password: if what stands before the @ is a login, write a"
+                    " / in it as %2F",
+                    document.line_of(path),
+                )
 
 
 def _is_local(url: str) -> bool:

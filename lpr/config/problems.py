@@ -13,6 +13,7 @@ from lpr.config.addresses import SourceAddress
 from lpr.config.document import KeyPath, Problem
 from lpr.config.model import AgentConfig, MistakeBelowError, Section
 from lpr.config.schema import nearest, section_of, unknown_key_words
+from lpr.config.unquoted import SECRET_KEYS
 from lpr.domain.errors import ConfigError
 
 MAX_SHOWN = 20
@@ -38,7 +39,7 @@ def problems_of(error: ValidationError) -> list[Problem]:
 def config_error(name: str, problems: Iterable[Problem], *, hint: str | None = None) -> ConfigError:
     """One error that lists all `problems` of the configuration called `name`, by line."""
     ordered = sorted(problems, key=lambda problem: (problem.line is None, problem.line or 0, dotted(problem.path)))
-    said = list(dict.fromkeys(_line(problem) for problem in ordered))
+    said = list(dict.fromkeys(problem_words(problem) for problem in ordered))
     if len(said) == 1:
         return ConfigError(f"{name}, {said[0]}" if name else said[0], hint=hint)
     listed = "\n".join(f"  {words}" for words in said[:MAX_SHOWN])
@@ -46,7 +47,8 @@ def config_error(name: str, problems: Iterable[Problem], *, hint: str | None = N
     return ConfigError(f"{name or 'configuration'}: {len(said)} mistakes\n{listed}{more}", hint=hint)
 
 
-def _line(problem: Problem) -> str:
+def problem_words(problem: Problem) -> str:
+    """`line 12, backend.url must be …`."""
     where = f"line {problem.line}, " if problem.line else ""
     return f"{where}{dotted(problem.path)} {problem.message}".strip()
 
@@ -168,12 +170,9 @@ def meaning_of(model: type[Section]) -> str:
     return line[:1].lower() + line[1:]
 
 
-_SECRET_KEYS = {"token", "source", "analyse_source"}
-
-
 def _shown(value: Any, path: KeyPath) -> str:
     """`, not 'what was given'`, cut short; nothing for secrets and for groups of keys."""
-    secret = isinstance(value, SecretStr | SourceAddress) or bool(_SECRET_KEYS.intersection(map(str, path)))
+    secret = isinstance(value, SecretStr | SourceAddress) or bool(SECRET_KEYS.intersection(map(str, path)))
     if secret or isinstance(value, dict | list | tuple):
         return ""
     if value is None:

@@ -135,7 +135,8 @@ def parse_address(text: str) -> StreamAddress:
     login, place = _split(rest)
     found = _PLACE.fullmatch(place)
     if found is None:
-        raise ValueError(f"is no camera address: write it as {EXAMPLE.replace('rtsp', scheme)}")
+        signs = "; in user name and password write @ as %40, / as %2F, : as %3A, # as %23" if "@" in rest else ""
+        raise ValueError(f"is no camera address: write it as {EXAMPLE.replace('rtsp', scheme)}{signs}")
     host, path = found["host"], found["path"] or ""
     check_host(host)
     port = int(found["port"] or 0) if found["port"] is not None else DEFAULT_PORTS[scheme]
@@ -153,6 +154,14 @@ def parse_address(text: str) -> StreamAddress:
         written_password=written,
         masked=_masked(scheme, who, place),
     )
+
+
+def has_certain_host(text: str) -> bool:
+    """Whether the host in a network camera's address is certainly one: four numbers, a name with a dot in it."""
+    try:
+        return _CERTAIN_HOST.fullmatch(parse_address(text).host) is not None
+    except ValueError:
+        return False
 
 
 def mask_address(text: str) -> str:

@@ -130,6 +130,15 @@ def test_a_password_that_is_refused_is_told_without_it() -> None:
     assert "s3cr3t" not in f"{error} {error.hint}"
 
 
+def test_a_refused_password_with_a_percent_sign_is_told_how_to_write_that() -> None:
+    refusal = rtsp("401 Unauthorized", 'WWW-Authenticate: Basic realm="c"')
+    for login, told in (("an:s3cr%41t@", True), ("an:s3cr3t@", False)):
+        with server(refusal, refusal) as port:
+            error = said(port, login=login)
+        assert ("is written %25" in str(error.hint)) == told
+        assert "s3cr" not in f"{error} {error.hint}"
+
+
 @pytest.mark.parametrize(
     "challenge",
     [
