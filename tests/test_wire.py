@@ -532,7 +532,6 @@ def test_no_answer_at_all_breaks_the_reader(answer: list[object], strict: bool) 
         ("stop_processing", {}, StopProcessing()),
         ("stop_processing", {"cameraIds": [], "gateIds": ["G"]}, StopProcessing(CameraSelection((), ("G",)))),
         ("stop_processing", {"gateIds": ["Cổng"]}, StopProcessing(CameraSelection((), ("Cổng",)))),
-        ("stop_processing", {}, StopProcessing()),
         ("update_config", {"weather": {"temperature": 30}}, UpdateConfig({"weather": {"temperature": 30}})),
         ("get_status", {}, GetStatus()),
         ("capture_snapshot", {"cameraId": "CAM_001"}, CaptureSnapshot("CAM_001")),
