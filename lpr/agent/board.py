@@ -37,6 +37,8 @@ class Board:
         self.config = config
         self.queue = NOTHING_QUEUED
         """The disk queue as it was asked for last."""
+        self.queue_fault = ""
+        """Why the queue could not be asked or written then, in words; empty where it could."""
         self.devices: dict[str, str] = {}
         """Camera id -> what really executes its networks."""
         self.ended: set[str] = set()
@@ -115,6 +117,14 @@ class Board:
             queue=self.queue,
             clock=clock_status(now.wall, self._link().clock_offset_ms),
         )
+
+    @property
+    def queue_trouble(self) -> str:
+        """Why events are not stored for good, in words; empty where they are."""
+        if self.queue_fault or not self.queue.unwritten:
+            return self.queue_fault
+        held, disk = f"{self.queue.unwritten} event(s) are held in memory", self.config.agent.data_dir
+        return f"{held}, for the disk of {disk} takes none: a power cut would lose them"
 
     @property
     def warnings(self) -> tuple[str, ...]:

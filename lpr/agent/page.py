@@ -67,6 +67,7 @@ class PageSource:
             cpu_percent=status.cpu_percent,
             memory_percent=status.memory_percent,
             cameras=tuple(self._camera(camera) for camera in board.config.cameras),
+            queue_trouble=board.queue_trouble,
             warnings=board.warnings,
         )
 

@@ -553,14 +553,17 @@ class Agent:
             self.board.queue = await self._outbox.status()
             await self._outbox.put_status(self.board.status())
         except OutboxError as error:
+            self.board.queue_fault = error.message
             log.error("status could not be stored", error=error.message, hint=error.hint)
 
     async def _watch_queue(self) -> None:
         while True:
             try:
                 self.board.queue = await self._outbox.status()
+                self.board.queue_fault = ""
                 self.metrics.queue(self.board.queue)
             except OutboxError as error:
+                self.board.queue_fault = error.message
                 log.error("queue could not be asked", error=error.message, hint=error.hint)
             await self.clock.sleep(QUEUE_LOOK_EVERY_S)
 

@@ -137,12 +137,16 @@ class CameraStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStatus:
-    """The disk queue in numbers; `oldest_age_s` is 0 where nothing waits."""
+    """The disk queue in numbers; `oldest_age_s` is 0 where nothing waits.
+
+    Of the events that wait, `unwritten` are held in memory because the disk takes none.
+    """
 
     pending: int
     bytes: int
     oldest_age_s: float
     dead_letters: int
+    unwritten: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

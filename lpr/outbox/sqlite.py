@@ -398,6 +398,7 @@ class SqliteOutbox:
             bytes=counters.used_bytes + sum(ticket.size_bytes for ticket in held),
             oldest_age_s=max([held_age_s, *(row.age_s(now, self._boot_id) for row in oldest)]),
             dead_letters=counters.dead,
+            unwritten=len(held),
         )
 
     # ----------------------------------------------------------------------------------------------------------------

@@ -1,16 +1,26 @@
-"""Whether all is well, and what is not: one rule for the page's banner and for `/healthz`."""
+"""Whether all is well, and what is not: one rule for the page's banner and for `/healthz`.
+
+The agent does its work where some camera's pictures are read, or none should be, and what they show is stored for good.
+What else is not well is for a person to look at, and no reason for a watchdog to restart it: a back-end that is away,
+one camera of several, a disk that fills.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from lpr.domain.events import AgentState, CameraState
+from lpr.domain.events import CameraState
 from lpr.web.source import CameraView, StatusView
 
 STALE_AFTER_S = 10.0
 """A camera that is called running and whose newest frame is older than this is not well."""
 LIMPS = "camera_limps"
 """A camera that works on with the smaller of its streams: less urgent than what does not work at all."""
+WORK_STOPS: Final = frozenset({"no_pictures", "queue_unwritten"})
+"""What means that the agent does not do its work."""
+SHOULD_RUN: Final = (CameraState.CONNECTING, CameraState.RUNNING, CameraState.LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +32,21 @@ class Problem:
     message: str
 
 
+def works(found: Sequence[Problem]) -> bool:
+    """Whether the agent does its work all the same."""
+    return not any(problem.code in WORK_STOPS for problem in found)
+
+
 def problems(status: StatusView) -> list[Problem]:
     """What is not well, the most urgent first; empty where all is."""
     found = []
-    if status.state is AgentState.ERROR:
-        found.append(Problem("agent_error", status.agent_id, "The agent reports an error."))
     cameras = [problem for camera in status.cameras if (problem := _camera_problem(camera))]
-    found += [problem for problem in cameras if problem.code != LIMPS]
+    useless = [problem for problem in cameras if problem.code != LIMPS]
+    if useless and len(useless) == sum(camera.state in SHOULD_RUN for camera in status.cameras):
+        found.append(Problem("no_pictures", status.agent_id, "No camera gives pictures that are read."))
+    if status.queue_trouble:
+        found.append(Problem("queue_unwritten", "queue", _sentence(f"events are not stored: {status.queue_trouble}")))
+    found += useless
     if not status.link.up:
         found.append(Problem("link_down", "back-end", _sentence(f"back-end: {status.link.words or 'not connected'}")))
     found += [problem for problem in cameras if problem.code == LIMPS]

@@ -7,7 +7,7 @@
     GET /passages/ID.jpg        the plate of a passage
     GET /cameras/ID/standing.jpg?text=   where a standing text is seen
     POST /cameras/ID/standing/forget     a form with `text`: report it again
-    GET /healthz                200 where all is well, else 503 with the reasons
+    GET /healthz                200 where the agent does its work, else 503; what is not well either way
     GET /metrics                Prometheus text
 
 The one thing that can be changed here is what counts as part of the scene, and only a page that came from here may ask
@@ -35,7 +35,7 @@ from aiohttp import web
 from lpr.domain.clock import isoformat_ms
 from lpr.domain.errors import ImageError, WebError, reason_of
 from lpr.metrics import Metrics, Stage
-from lpr.web.health import problems
+from lpr.web.health import problems, works
 from lpr.web.source import CameraPicture, CameraView, PassageView, StandingView, StatusSource, StatusView
 
 PICTURE_WIDTHS: Final = (480, 960, 1600)
@@ -196,7 +196,9 @@ class _Page:
     async def health(self, _request: web.Request) -> web.Response:
         found = problems(self._source.status())
         reasons = [{"code": each.code, "subject": each.subject, "message": each.message} for each in found]
-        return _json({"status": "failing" if found else "ok", "reasons": reasons}, 503 if found else 200)
+        if not works(found):
+            return _json({"status": "failing", "reasons": reasons}, 503)
+        return _json({"status": "degraded" if found else "ok", "reasons": reasons})
 
     async def metrics(self, _request: web.Request) -> web.Response:
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest

@@ -124,7 +124,8 @@ class StatusView:
     """Everything on the page but the passages and the pictures.
 
     `device` is what really executes (`CPU`, `GPU.0`), in the words of OpenVINO. `warnings` are sentences for the
-    operator, each with what to do. CPU and memory are percent of this machine.
+    operator, each with what to do; `queue_trouble` says why events are not stored for good, and is empty where they
+    are. CPU and memory are percent of this machine.
     """
 
     agent_id: str
@@ -138,6 +139,7 @@ class StatusView:
     cpu_percent: float
     memory_percent: float
     cameras: tuple[CameraView, ...] = ()
+    queue_trouble: str = ""
     warnings: tuple[str, ...] = field(default=())
 
 

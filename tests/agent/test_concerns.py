@@ -68,3 +68,14 @@ def test_the_board_asks_the_disk_of_its_own_data(tmp_path: Path) -> None:
     board.fallbacks.add("NPU")
     assert [words.split()[0] for words in board.warnings] == ["only", "NPU"]
     assert free_disk_at(tmp_path / "gone") is None
+
+
+def test_events_that_the_disk_does_not_take_are_told_until_it_takes_them(config: AgentConfig) -> None:
+    board = Board(config, pipelines={}, publisher=cast("Any", None), link=cast("Any", None), clock=FakeClock())
+    assert board.queue_trouble == ""
+    board.queue = replace(NOTHING_QUEUED, pending=5, unwritten=3)
+    assert board.queue_trouble.startswith(f"3 event(s) are held in memory, for the disk of {config.agent.data_dir}")
+    board.queue_fault = "the queue cannot be read"
+    assert board.queue_trouble == "the queue cannot be read"
+    board.queue, board.queue_fault = NOTHING_QUEUED, ""
+    assert board.queue_trouble == ""

@@ -572,7 +572,8 @@ async def test_on_a_full_disk_events_are_held_deliverable_and_written_when_there
     entry = await outbox.load(waiting[2].event_id)
     assert entry is not None
     assert entry.original_image == picture("scene 29B1", 200_000)
-    assert (await outbox.status()).pending == 4
+    status = await outbox.status()
+    assert (status.pending, status.unwritten) == (4, 3)
     await outbox.count_attempt(waiting[2].event_id)
 
     empty_disk(outbox)
@@ -580,6 +581,7 @@ async def test_on_a_full_disk_events_are_held_deliverable_and_written_when_there
     after = await outbox.waiting(limit=9)
     assert [(t.event_id, t.sequence) for t in after] == [(t.event_id, t.sequence) for t in waiting]
     assert [ticket.attempts for ticket in after] == [0, 0, 1, 0]
+    assert (await outbox.status()).unwritten == 0
     new = await outbox.record(detection("29B3"), link_up=True)
     assert new.sequence == 5
     await outbox.close()

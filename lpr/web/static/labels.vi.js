@@ -15,7 +15,8 @@ export const locale = "vi-VN";
 const because = (words) => (words ? `: ${words}` : "");
 
 const problems = {
-  agent_error: () => "Thiết bị báo lỗi.",
+  no_pictures: () => "Không đọc được hình từ camera nào.",
+  queue_unwritten: () => "Không ghi được sự kiện vào ổ đĩa.",
   camera_lost: (camera) => `Mất tín hiệu ${camera.name}${because(camera.detail)}.`,
   camera_stale: (camera) => `${camera.name} không có hình mới từ ${hourly(camera.frameAgeSeconds)} nay.`,
   camera_blind: (camera) => `${camera.name} có hình nhưng không đọc được${because(camera.blind)}.`,
