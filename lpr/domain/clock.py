@@ -62,4 +62,4 @@ class SystemClock:
 def isoformat_ms(moment: datetime) -> str:
     """An aware datetime in the contract's form, UTC with milliseconds: `2026-11-23T01:02:03.456Z`."""
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return utc.isoformat("T", "milliseconds")[: -len("+00:00")] + "Z"

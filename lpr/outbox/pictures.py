@@ -26,6 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from lpr.durable import begin_to_write
+
 BLOCK = 4096
 """Pictures of an event begin at multiples of it and are padded to the next: of a block that is only partly written the
 rest would have to be read first."""
@@ -198,6 +200,7 @@ class PictureFile:
             rest = memoryview(b"".join(parts))
             while written < whole:
                 written += os.pwrite(self._fd, rest[written:], offset + written)
+        begin_to_write(self._fd, offset, whole)
 
     # ----------------------------------------------------------------------------------------------------------------
     # Room

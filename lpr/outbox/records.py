@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import pydantic_core
+
 from lpr.domain.events import Jpeg
 from lpr.outbox.pictures import Extents, PictureFile, blocks
 from lpr.outbox.rows import Row, milliseconds, moment_of
@@ -61,7 +63,7 @@ def describe(image: Jpeg | None) -> Described | None:
 
 def pack(row: Row, position: int, epoch: bytes, plate: Described | None, original: Described | None) -> bytes:
     """What lies before an event's pictures, of which it says how they are."""
-    description = json.dumps(
+    description = pydantic_core.to_json(
         [
             row.event_id,
             row.event_type,
@@ -77,7 +79,7 @@ def pack(row: Row, position: int, epoch: bytes, plate: Described | None, origina
             plate,
             original,
         ]
-    ).encode()
+    )
     body = row.body.encode()
     head = _HEAD.pack(MAGIC, epoch, position, len(description), len(body), 0)
     crc = zlib.crc32(body, zlib.crc32(description, zlib.crc32(head)))

@@ -263,11 +263,12 @@ def waiting_again(summary: Summary, now: Instant, boot_id: str) -> Summary:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def milliseconds(moment: datetime) -> int:
     """A moment as the disk has it: whole milliseconds since 1970, UTC."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def moment_of(milliseconds: int) -> datetime:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -171,12 +172,13 @@ class SqliteShelf(SqliteRows):
         if not self._gathered:
             return
         rows, self._gathered = self._gathered, []
-        self._insert_events(rows)
         with_pictures = [each for each in rows if each[1].plate_image is not None or each[1].original_image is not None]
         if self.pictures is not None:
+            # Before the rows: the disk is at work while these are made.
             self._put_beside(self.pictures, with_pictures)
         else:
             self._insert_images(with_pictures)
+        self._insert_events(rows)
 
     def _insert_events(self, rows: Sequence[tuple[int, Row]]) -> None:
         self._insert_all(
@@ -224,11 +226,7 @@ class SqliteShelf(SqliteRows):
 
     def _insert_all(self, into: str, rows: Sequence[tuple[object, ...]]) -> None:
         if rows:
-            one = f"({', '.join('?' * len(rows[0]))})"
-            self.connection.execute(
-                f"INSERT INTO {into} VALUES {', '.join([one] * len(rows))}",  # noqa: S608 - our own texts
-                tuple(chain.from_iterable(rows)),
-            )
+            self.connection.execute(_insertion(into, len(rows), len(rows[0])), tuple(chain.from_iterable(rows)))
 
     def delete(self, summaries: Sequence[Summary]) -> None:
         """Remove rows with their pictures and burials."""
@@ -398,6 +396,12 @@ class SqliteShelf(SqliteRows):
         if waiting:
             self._nothing_below[kind] = waiting[0].position
         return dead + waiting
+
+
+@cache
+def _insertion(into: str, rows: int, columns: int) -> str:
+    one = f"({', '.join('?' * columns)})"
+    return f"INSERT INTO {into} VALUES {', '.join([one] * rows)}"  # noqa: S608 - our own texts
 
 
 def _event_values(position: int, row: Row) -> tuple[object, ...]:

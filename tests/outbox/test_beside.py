@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lpr.outbox import schema
+from lpr.outbox import pictures, schema
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.pictures import BLOCK, PictureFile
 from lpr.outbox.queue import Queue
@@ -181,6 +181,32 @@ async def test_a_recorded_event_costs_the_disk_one_sync(disk: SqliteStore, monke
     assert synced == ["outbox.db-pictures"] * 2
     await outbox.settle([first])
     assert synced[2:] == ["outbox.db-wal"]
+    await outbox.close()
+
+
+async def test_the_disk_is_at_work_while_the_rows_are_made_and_has_all_before_they_count(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deeds: list[str] = []
+    really_begin, really_sync = pictures.begin_to_write, os.fdatasync
+
+    def begin(fd: int, offset: int, size_bytes: int) -> None:
+        deeds.append(f"{size_bytes} bytes on their way")
+        really_begin(fd, offset, size_bytes)
+
+    def sync(fd: int) -> None:
+        really_sync(fd)
+        deeds.append("synced")
+
+    outbox = await disk.open()
+    await record(outbox, "29A0")
+    monkeypatch.setattr(pictures, "begin_to_write", begin)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    outbox._shelf.connection.set_trace_callback(lambda statement: deeds.append(" ".join(statement.split()[:3])))
+    await record(outbox, "29A1")
+    outbox._shelf.connection.set_trace_callback(None)
+    begun = deeds.index("36864 bytes on their way")
+    assert deeds[begun + 1 :] == ["INSERT INTO pictures", "INSERT INTO events", "synced", "COMMIT"]
     await outbox.close()
 
 
