@@ -60,7 +60,7 @@ _SHORTEST_SAMPLE_S = 0.2
 _LATE_ANSWERS = 64
 _QUEUED_RTT = 1.5
 """An answer that took this many times the shortest was queued for."""
-_RTT_SLACK_S = 0.002
+_RTT_SLACK_S = 0.0005
 _RTT_SAMPLES = 64
 _BACKLOG_STEP_UP, _BACKLOG_STEP_DOWN = 0.25, 0.5
 _ASSUMED_UPLINK = 8_000.0

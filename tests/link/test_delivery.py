@@ -113,7 +113,8 @@ def test_the_backlog_keeps_the_rate_that_the_back_end_sets() -> None:
     assert len(moments) == pytest.approx(20, abs=1)
 
 
-def test_a_live_event_never_waits_behind_a_backlog_that_waits_for_itself() -> None:
+@pytest.mark.parametrize("each_s", [0.1, 0.002])
+def test_a_live_event_never_waits_behind_a_backlog_that_waits_for_itself(each_s: float) -> None:
     """A server that does one thing after another: more in flight would only be a longer queue in front of it."""
     world = World()
     for _ in range(200):
@@ -123,7 +124,7 @@ def test_a_live_event_never_waits_behind_a_backlog_that_waits_for_itself() -> No
     widths = []
     for _ in range(100):
         widths.append(len(world.open))
-        world.advance(0.1)  # the time for one event, however many wait
+        world.advance(each_s)  # the time for one event, however many wait
         answer(world, in_flight(world)[0], Stored())
         if world.fetches:
             world.page()
