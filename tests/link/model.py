@@ -148,10 +148,11 @@ class World:
     # What the machine does about it, and what it must not
 
     def step(self) -> None:
+        found_gone = False
         for action in self.machine.step(self.now):
             match action:
                 case Send():
-                    self._sent(action)
+                    found_gone = not self._sent(action) or found_gone
                 case Settle(names):
                     assert set(names) <= self.said_stored, "settled without an answer that it is stored"
                     self.to_leave.append(names)
@@ -171,8 +172,11 @@ class World:
         if self.aborts:
             self.aborts.clear()
             self.lose()
+        elif found_gone:
+            self.step()  # it was told so, which is an input: a place in the window is free
 
-    def _sent(self, send: Send) -> None:
+    def _sent(self, send: Send) -> bool:
+        """Whether there was anything to send."""
         name = send.ticket.event_id
         assert self.up, "sent without a link"
         assert name not in {other.ticket.event_id for other in self.open.values()}, "in flight twice"
@@ -185,7 +189,7 @@ class World:
         if name not in self.disk:
             # Loading it finds nothing: memory may remember what has left, as long as nothing of it is sent.
             self.machine.gone(self.now, send.emission)
-            return
+            return False
         assert name not in self.dead, "sent from the grave"
         assert send.replayed or (first and not send.ticket.recorded_offline), "a replay that does not say so"
         self.disk[name] = replace(self.disk[name], attempts=self.disk[name].attempts + 1)
@@ -195,6 +199,7 @@ class World:
             assert len(self.open) == 1, "an event that took the link down twice was not sent alone"
         replays = sum(other.replayed for other in self.open.values())
         assert replays <= self.limits.window // 2, "the backlog took more than half of the window"
+        return True
 
     def _given_up(self, emission: int) -> None:
         name = self.open.pop(emission).ticket.event_id
