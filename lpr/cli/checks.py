@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import pwd
 import shutil
 import socket
 import statistics
@@ -59,6 +60,7 @@ def checks_of(config: AgentConfig) -> list[Check]:
     return [
         ("clock", check_clock),
         ("disk", lambda: asyncio.to_thread(check_disk, config)),
+        ("log", lambda: asyncio.to_thread(check_log, config)),
         ("page", lambda: asyncio.to_thread(check_port, config)),
         ("back-end", lambda: check_backend(config)),
         *cameras,
@@ -110,7 +112,8 @@ async def check_clock() -> Sequence[Finding]:
 def check_disk(config: AgentConfig) -> Sequence[Finding]:
     """Whether the queue can be written, how much it may grow, and how long a durable write takes."""
     data_dir = config.agent.data_dir
-    place = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+    # Not `Path.exists`: that raises where not even looking is allowed.
+    place = next(folder for folder in (data_dir, *data_dir.parents) if os.path.exists(folder))
     if not place.is_dir():
         return [fail("disk", f"{place} is no folder", "set agent.data_dir to one")]
     holder = lock_holder(data_dir)
@@ -126,13 +129,36 @@ def check_disk(config: AgentConfig) -> Sequence[Finding]:
         return [*findings, fail("disk", f"{place} cannot be written by user id {os.getuid()}", _own(data_dir))]
     if place != data_dir:
         findings.append(warn("disk", f"{data_dir} is not there yet; the agent will make it", _own(data_dir)))
-    elif os.getuid() == 0 and (owner := data_dir.stat().st_uid) != 0:
-        findings.append(ok("disk", f"{data_dir} belongs to user id {owner}; you are root, who may write anywhere"))
+    else:
+        findings += _owners(data_dir)
     return [*findings, *_kind_of_disk(place), _room(config, place), _durability(place)]
 
 
 def _own(folder: Path) -> str:
     return f"sudo install -d -o USER {folder}, USER being the one that runs the agent"
+
+
+def _owners(data_dir: Path) -> Sequence[Finding]:
+    """Whether the agent's user can write what is there: who has run the agent as root once has left root's files."""
+    owner, root = data_dir.stat().st_uid, os.getuid() == 0
+    files = sorted(data_dir.iterdir())
+    strange = [each for each in files if (each.stat().st_uid != owner if root else not os.access(each, os.W_OK))]
+    if strange and not (root and owner == 0):
+        shown = ", ".join(each.name for each in strange[:3]) + (f" and {len(strange) - 3} more" * (len(strange) > 3))
+        whose = f"belongs to {user_name(owner)}, and not all that is in it" if root else "holds what you cannot write"
+        hint = f"sudo chown -R {user_name(owner) if root else 'USER'} {data_dir}"
+        return [fail("disk", f"{data_dir} {whose}: {shown}", hint)]
+    if root and owner != 0:
+        return [ok("disk", f"{data_dir} belongs to {user_name(owner)}; you are root, who may write anywhere")]
+    return []
+
+
+def user_name(user_id: int) -> str:
+    """A user's name, or its number where it has none."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return f"user id {user_id}"
 
 
 def _kind_of_disk(place: Path) -> Sequence[Finding]:
@@ -198,6 +224,22 @@ def _durability(place: Path) -> Finding:
     if median_ms > SLOW_SYNC_MS:
         return warn("disk", message, "a slow or worn disk; look at `smartctl -a`, and at what else writes")
     return ok("disk", message)
+
+
+def check_log(config: AgentConfig) -> Sequence[Finding]:
+    """Whether the log's file can be written, where there is to be one."""
+    file = config.log.file
+    if file is None:
+        return []
+    folder = file.parent
+    if not os.path.isdir(folder):
+        return [fail("log", f"log.file: there is no folder {folder}", _own(folder))]
+    if os.path.isdir(file):
+        return [fail("log", f"log.file: {file} is a folder", "name a file in it")]
+    if not os.access(file if os.path.exists(file) else folder, os.W_OK):
+        hint = f"sudo chown -R USER {folder}, USER being the one that runs the agent"
+        return [fail("log", f"log.file: {file} cannot be written by user id {os.getuid()}", hint)]
+    return [ok("log", str(file))]
 
 
 def check_port(config: AgentConfig) -> Sequence[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lpr.cli.options import ConfigOption
+from lpr.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,18 +50,47 @@ def _start(loaded: LoadedConfig, config: AgentConfig, warnings: Sequence[str], d
     from lpr.agent.service import Agent
 
     give_frames_back()
-    settings = config.log
-    logging.configure(
-        level=settings.level.value,
-        format=settings.format.value,
-        file=settings.file,
-        secrets=config.secrets(),
-    )
+    trouble = _open_log(config)
     log = logging.get_logger("agent")
+    if trouble is not None:
+        log.error("working without the log's file", error=trouble.message, hint=trouble.hint)
+    if (owner := whose_folder_root_writes_in(config.agent.data_dir)) is not None:
+        log.warning(
+            "this is root, in a folder of another user's: an agent of that user's cannot write what it leaves",
+            folder=str(config.agent.data_dir),
+            owner=owner,
+            hint=f"afterwards: sudo chown -R {owner} {config.agent.data_dir}",
+        )
     for warning in (*loaded.warnings, *warnings):
         log.warning(warning)
     log.info("starting", config=str(loaded.file), agent=config.agent.id, cameras=len(config.cameras))
     asyncio.run(_serve(Agent(config, decoder_says=decoders.recent), loaded.file))
+
+
+def _open_log(config: AgentConfig) -> ConfigError | None:
+    """Log to the standard error, and to the file where there is to be one. What is wrong with that is returned.
+
+    A folder that is missing or full must not leave a gate blind.
+    """
+    from lpr import logging
+
+    settings = config.log
+    format_, level, secrets = settings.format.value, settings.level.value, tuple(config.secrets())
+    try:
+        logging.configure(level=level, format=format_, file=settings.file, secrets=secrets)
+    except ConfigError as error:
+        logging.configure(level=level, format=format_, secrets=secrets)
+        return error
+    return None
+
+
+def whose_folder_root_writes_in(data_dir: Path) -> int | None:
+    """The user whose folder this is, where root is about to leave files of its own in it."""
+    try:
+        owner = data_dir.stat().st_uid
+    except OSError:
+        return None
+    return owner if owner != 0 and os.geteuid() == 0 else None
 
 
 async def _serve(agent: Agent, file: Path) -> None:
@@ -80,7 +111,7 @@ async def _serve(agent: Agent, file: Path) -> None:
 async def _reload(agent: Agent, file: Path) -> None:
     from lpr import logging
     from lpr.config import load
-    from lpr.domain.errors import ConfigError, LprError
+    from lpr.domain.errors import LprError
 
     log = logging.get_logger("agent")
     try:

@@ -67,8 +67,14 @@ def _hint(error: sqlite3.Error | OSError, path: Path) -> str | None:
     denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if denied or code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        directory = path if path.is_dir() else path.parent
-        return f"user id {os.getuid()} must be able to write in {directory}: change its owner, or set agent.data_dir"
+        # Not `Path.is_dir`: that raises where not even looking is allowed.
+        directory = path if os.path.isdir(path) else path.parent
+        return (
+            f"user id {os.getuid()} must be able to write in {directory} and all that is in it (who ran the agent as"
+            f" root, has left files of root's there): sudo chown -R USER {directory}, or set agent.data_dir"
+        )
+    if isinstance(error, OSError) and (error.errno == errno.EEXIST or os.path.isfile(path)):
+        return f"{path} is a file: set agent.data_dir to a folder"
     if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return "no folder can be made there: set agent.data_dir to one on a disk"
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -72,6 +72,20 @@ async def test_sigterm_ends_a_running_agent_in_good_order(tmp_path: Path) -> Non
         assert stored[-1].data["status"] == "idle"
 
 
+async def test_a_log_file_that_cannot_be_opened_does_not_leave_the_gate_blind(tmp_path: Path) -> None:
+    async with Backend(BackendSettings(port=0, database=tmp_path / "backend.db")) as backend:
+        path = write_config(tmp_path, backend.url)
+        path.write_text(path.read_text("utf-8").replace("format: json", f"file: {tmp_path}/nowhere/agent.log"), "utf-8")
+        agent = await start(path)
+        await backend.wait_for(1, timeout_s=60)
+        agent.send_signal(signal.SIGTERM)
+        code, log = await ended(agent)
+
+    assert code == 0, log
+    assert "working without the log's file" in log
+    assert f"{tmp_path}/nowhere/agent.log cannot be opened for writing: No such file or directory" in log
+
+
 async def test_kill_9_in_the_middle_loses_nothing_that_was_recorded(tmp_path: Path) -> None:
     path = write_config(tmp_path, NOBODY)
     agent = await start(path)

@@ -76,6 +76,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class TestLog:
+    def log(self, tmp_path: Path, file: Path) -> Sequence[Finding]:
+        return checks.check_log(config(tmp_path, log={"file": str(file)}))
+
+    def test_without_a_file_there_is_nothing_to_say(self, tmp_path: Path) -> None:
+        assert checks.check_log(config(tmp_path)) == []
+
+    def test_a_file_that_can_be_made_is_good_and_is_not_made(self, tmp_path: Path) -> None:
+        assert verdicts(self.log(tmp_path, tmp_path / "agent.log")) == [Verdict.OK]
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_that_is_not_there_or_a_folder_in_its_place_fails(self, tmp_path: Path) -> None:
+        [finding] = self.log(tmp_path, tmp_path / "nowhere" / "agent.log")
+        assert (finding.verdict, finding.message) == (Verdict.FAIL, f"log.file: there is no folder {tmp_path}/nowhere")
+        assert verdicts(self.log(tmp_path, tmp_path)) == [Verdict.FAIL]
+
+    @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+    def test_a_folder_of_somebody_else_fails(self, tmp_path: Path) -> None:
+        (tmp_path / "log").mkdir(mode=0o500)
+        assert verdicts(self.log(tmp_path, tmp_path / "log" / "agent.log")) == [Verdict.FAIL]
+
+
 class TestDisk:
     def test_a_good_disk_is_measured_and_left_as_it_was(self, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()
@@ -121,6 +143,32 @@ class TestDisk:
     def test_a_directory_of_somebody_else_fails(self, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir(mode=0o500)
         assert Verdict.FAIL in verdicts(checks.check_disk(config(tmp_path)))
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="needs root, who may give files away")
+    def test_what_root_left_in_the_folder_of_the_agents_user_fails(self, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        data.mkdir()
+        os.chown(data, 65534, -1)
+        (data / "outbox.seq").touch()
+        os.chown(data / "outbox.seq", 65534, -1)
+        assert Verdict.FAIL not in verdicts(checks.check_disk(config(tmp_path))[:1])
+        (data / "outbox.db").touch()
+        finding = checks.check_disk(config(tmp_path))[0]
+        assert finding.verdict is Verdict.FAIL
+        user = checks.user_name(65534)
+        assert finding.message == f"{data} belongs to {user}, and not all that is in it: outbox.db"
+        assert finding.hint == f"sudo chown -R {user} {data}"
+
+    @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+    def test_a_file_that_cannot_be_written_fails(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "outbox.db").touch(mode=0o444)
+        assert "holds what you cannot write: outbox.db" in checks.check_disk(config(tmp_path))[0].message
+
+    def test_a_folder_that_nobody_can_even_look_at_is_no_crash(self, tmp_path: Path) -> None:
+        deep = tmp_path / ("x" * 300) / "data"
+        findings = checks.check_disk(config(tmp_path, agent={"id": "gate", "data_dir": str(deep)}))
+        assert "is not there yet" in findings[0].message
 
     def test_an_agent_at_work_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()
@@ -412,7 +460,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *findings: Finding) -> None:
 
 def test_every_camera_and_part_is_checked(tmp_path: Path) -> None:
     topics = [topic for topic, _ in checks.checks_of(config(tmp_path))]
-    assert topics == ["clock", "disk", "page", "back-end", "camera CAM_001", "vision"]
+    assert topics == ["clock", "disk", "log", "page", "back-end", "camera CAM_001", "vision"]
 
 
 def test_all_well_ends_with_0(run: Run, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

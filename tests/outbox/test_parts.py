@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -17,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lpr.domain.commands import EventRange
+from lpr.domain.errors import OutboxError
 from lpr.outbox import schema
 from lpr.outbox.bench import measure_recording
 from lpr.outbox.files import (
@@ -28,6 +30,8 @@ from lpr.outbox.files import (
     is_damage,
     is_full,
     lock_holder,
+    make_data_dir,
+    translate,
 )
 from lpr.outbox.fresh import Fresh
 from lpr.outbox.ids import EventIds
@@ -292,6 +296,18 @@ def test_full_busy_and_damaged_are_told_apart(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "garbage")) as connection, pytest.raises(sqlite3.DatabaseError) as damaged:
         connection.execute("SELECT * FROM sqlite_schema")
     assert is_damage(damaged.value)
+
+
+def test_a_fault_on_a_path_that_cannot_be_looked_at_is_told_and_not_another_fault() -> None:
+    error = translate(PermissionError(errno.EACCES, "Permission denied"), "look at", Path("/", "x" * 300))
+    assert "sudo chown -R USER /" in (error.hint or "")
+
+
+def test_a_file_in_place_of_the_data_directory_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    with pytest.raises(OutboxError) as raised:
+        make_data_dir(tmp_path / "data")
+    assert raised.value.hint == f"{tmp_path}/data is a file: set agent.data_dir to a folder"
 
 
 async def test_the_benchmark_measures_all_of_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
