@@ -9,26 +9,19 @@ it) or `Bury` (it can never be taken), and by nothing else. Everything kept here
 memory forgets is found again by `Fetch`.
 
 **Order.** Live events go first, in order of recording. A live event is one recorded on the present connection and never
-sent; everything else is backlog: at most half of the window, at the rate that the back-end sets, but at least one send
-in `_LIVE_TURNS + 1` while any waits, so that neither starves the other. And the backlog only takes what it does not
-have to queue for: where its answers come later because more of it is in flight, it is the line or the server that is
-busy, a live event would wait behind it, and less is put in flight, down to one.
+sent; everything else is backlog, which keeps a pace of its own: see `pace`.
 
 **Window.** At most `window` events in flight, and about `in_flight_s` seconds of the uplink's bytes. It opens by one
 with each event taken and halves when one is put off: a server that restarts or struggles is never met by a flood. A
 server that puts off everything is asked one event at a time, at growing distance.
 
-**Put off.** `retry` waits as long as the back-end says, or from 1 s doubling to 60 s. Answers of no contract
-(`{success: false}`) count: the tenth is a rejection. Unreadable answers do not count; the event is sent again.
+**Put off.** `retry` waits as long as the back-end says, everything else ever longer. Unreadable answers do not count as
+failures; the event is sent again. **Poison**, an event that takes the link down, goes alone, and in the end to the dead
+letters. For both see `histories`.
 
 **Silence.** With events in flight and no sign of life for `ack_s` plus the time their bytes need, at most `dead_s`, the
-connection is aborted. The time needed is reckoned over the slowest uplink seen, a modem's until one was seen. A sign of
-life is an answer, or bytes on their way that the peer's TCP acknowledges. An event that a later one has overtaken, and
-that is older than `ack_s`, has lost its answer: it alone is sent again.
-
-**Poison.** An event in flight at two losses of the link is sent alone, after another has passed. Three losses alone,
-with others passing in between, and it is a dead letter. (A flapping link loses events too; hence "others passing", and
-the pauses.)
+connection is aborted: see `line`. An event that a later one has overtaken, and that is older than `ack_s`, has lost its
+answer: it alone is sent again.
 
 **Status.** Only the newest one is sent; an older one is forgotten wherever it stands.
 """
@@ -39,9 +32,12 @@ import heapq
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
+from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Send, Settle
 from lpr.link.base import DeliveryLimits, LinkDeadlines, Progress
+from lpr.link.histories import Histories, History
+from lpr.link.line import Line
+from lpr.link.pace import Pace
 from lpr.outbox.base import Ticket
 from lpr.wire import PROCESSING_STATUS, Ack, Duplicate, Rejected, Retry, SoftFailure, Stored, Unreadable
 
@@ -50,72 +46,11 @@ NOT_TAKEN = "NOT_TAKEN"
 LINK_LOST = "LINK_LOST"
 """Dead letter: the connection broke every time that this event was sent."""
 
-_LIVE_TURNS = 7
 _FIRST_WINDOW = 2
 """A lost answer must be overtaken to be told from a lost link, which takes two in flight."""
 _SHORTEST_RETRY_S = 0.1
 _FIRST_HOLD_S, _MAX_HOLD_S = 0.1, 5.0
-_UPLINK_SAMPLES = 16
-_SHORTEST_SAMPLE_S = 0.2
 _LATE_ANSWERS = 64
-_QUEUED_RTT = 1.5
-"""An answer that took this many times the shortest was queued for."""
-_RTT_SLACK_S = 0.0005
-_RTT_SAMPLES = 64
-_BACKLOG_STEP_UP, _BACKLOG_STEP_DOWN = 0.25, 0.5
-_ASSUMED_UPLINK = 8_000.0
-"""Bytes a second. Without it the first picture over a slow line would be given up before anything was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Hand this event to the socket and report the answer under `emission`. `attempt` counts from 1, over restarts."""
-
-    emission: int
-    ticket: Ticket
-    attempt: int
-    replayed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """Delete these events and report `left`."""
-
-    event_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Bury:
-    """Move this event to the dead letters and report `left`."""
-
-    ticket: Ticket
-    code: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class GaveUp:
-    """No answer to this emission is waited for any more (one that comes is still heard); its event is looked after."""
-
-    emission: int
-
-
-@dataclass(frozen=True, slots=True)
-class AbortLink:
-    """Cut the connection; `link_down` follows."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """List the oldest waiting events without those named, and report `page` or `fetch_failed`."""
-
-    limit: int
-    exclude: frozenset[str]
-
-
-Action: TypeAlias = Send | Settle | Bury | GaveUp | AbortLink | Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,37 +64,23 @@ class Flight:
     alone: bool
 
 
-@dataclass(slots=True)
-class _History:
-    """What is remembered of an event between its sends."""
-
-    attempt: int = 0
-    put_off: int = 0
-    soft_failures: int = 0
-    losses: int = 0
-    losses_alone: int = 0
-    passed_mark: int = 0
-    not_before: float = 0.0
-
-
 class Delivery:
     """The machine. All methods are quick and never wait; none raises on anything that the other side can cause."""
 
     def __init__(self, limits: DeliveryLimits, deadlines: LinkDeadlines) -> None:
         self._limits = limits
-        self._ack_s, self._dead_s = deadlines.ack_s, deadlines.dead_s
+        self._ack_s = deadlines.ack_s
+        self._line = Line(limits, deadlines)
+        self._pace = Pace(limits.window)
+        self._histories = Histories(limits)
 
         self._up = False
         self._up_since = 0.0
         self._aborting = False
         self._window = 1
-        self._alive_at = 0.0
         self._passed_here = 0
         self._refusals = 0
         self._hold_until = 0.0
-        self._replay_gap_s: float | None = 0.0
-        self._replay_at = 0.0
-        self._live_in_a_row = 0
 
         self._live: OrderedDict[str, Ticket] = OrderedDict()
         self._page: deque[Ticket] = deque()
@@ -169,27 +90,18 @@ class Delivery:
         self._in_flight: dict[int, Flight] = {}
         self._leaving: dict[str, Ticket] = {}
         self._unanswered: OrderedDict[int, Ticket] = OrderedDict()
-        self._histories: OrderedDict[str, _History] = OrderedDict()
         self._newest_status: str | None = None
 
         self._out: list[Action] = []
         self._to_settle: list[str] = []
         self._emissions = 0
-        self._passed = 0
         self._given_up = 0
         self._answered_order = 0
-        self._last_answer_at = 0.0
 
         self._more_on_disk = True
         self._more_since_fetch = False
         self._fetching = False
         self._fetch_not_before = 0.0
-
-        self._backlog_window = 1.0
-        self._backlog_rtts: deque[float] = deque(maxlen=_RTT_SAMPLES)
-        self._progress: tuple[float, Progress] | None = None
-        self._uplink: deque[float] = deque(maxlen=_UPLINK_SAMPLES)
-        self._answer_rate: deque[float] = deque(maxlen=_UPLINK_SAMPLES)
 
     # What others may know
 
@@ -226,19 +138,12 @@ class Delivery:
 
     def link_up(self, now: float, *, replay_per_second: float | None = None) -> None:
         """A connection stands. `replay_per_second` bounds the backlog: None is no bound, 0 is no backlog at all."""
-        self._up, self._up_since, self._alive_at, self._last_answer_at = True, now, now, now
-        self._aborting = False
+        self._up, self._up_since, self._aborting = True, now, False
         self._window, self._refusals, self._hold_until = min(_FIRST_WINDOW, self._limits.window), 0, 0.0
-        self._passed_here = self._live_in_a_row = self._answered_order = 0
-        self._progress = None
-        self._backlog_window = 1.0
-        self._backlog_rtts.clear()
+        self._passed_here = self._answered_order = 0
+        self._line.came_up(now)
+        self._pace.came_up(now, replay_per_second)
         self._look_again()
-        self._replay_at = now
-        if replay_per_second is None:
-            self._replay_gap_s = 0.0
-        else:
-            self._replay_gap_s = 1.0 / replay_per_second if replay_per_second > 0 else None
 
     def link_down(self, now: float, *, wanted: bool = False) -> None:
         """The connection has ended; `wanted` where we closed it, which says nothing about the events in flight."""
@@ -288,13 +193,13 @@ class Delivery:
         """`Settle` or `Bury` has been carried out."""
         for event_id in event_ids:
             self._leaving.pop(event_id, None)
-            self._histories.pop(event_id, None)
+            self._histories.forget(event_id)
 
     def gone(self, now: float, emission: int) -> None:
         """The event of this emission is no longer in the outbox: it was dropped, or a newer status took its place."""
         flight = self._in_flight.pop(emission, None)
         if flight is not None:
-            self._histories.pop(flight.ticket.event_id, None)
+            self._histories.forget(flight.ticket.event_id)
 
     def unsendable(self, now: float, emission: int, code: str, reason: str) -> None:
         """The event of this emission can be sent in no form."""
@@ -316,8 +221,9 @@ class Delivery:
         if flight is None:
             self._answered_late(emission, ack)
             return None
-        self._measure_answer(now, flight)
-        self._alive_at = now
+        self._line.answered(now, sent_at=flight.sent_at, size_bytes=flight.ticket.size_bytes)
+        if flight.backlog:
+            self._pace.answered(now - flight.sent_at)
         self._answered_order = max(self._answered_order, flight.order)
         match ack:
             case Stored() | Duplicate():
@@ -332,18 +238,7 @@ class Delivery:
 
     def progressed(self, now: float, progress: Progress) -> None:
         """How far the bytes have come. Bytes under way that advance are a sign of life, and measure the uplink."""
-        before, self._progress = self._progress, (now, progress)
-        if before is None:
-            return
-        then, earlier = before
-        advanced = progress.acked_bytes - earlier.acked_bytes
-        if advanced <= 0 or not (earlier.pending_bytes or progress.pending_bytes):
-            return
-        self._alive_at = max(self._alive_at, now)
-        # Only a pipe that was full all the time tells its width: one whose first bytes are not all through yet. Else a
-        # status that went in a moment would make the next event, a second later, look like one over a modem.
-        if advanced < earlier.pending_bytes and now - then >= _SHORTEST_SAMPLE_S:
-            self._uplink.append(advanced / (now - then))
+        self._line.progressed(now, progress)
 
     # What to do
 
@@ -371,7 +266,7 @@ class Delivery:
             return None
         moments: list[float] = []
         if self._in_flight:
-            moments.append(self._alive_at + self._silence_s())
+            moments.append(self._line.dead_at(self._bytes_in_flight()))
             moments += [flight.sent_at + self._ack_s for flight in self._in_flight.values() if self._overtaken(flight)]
         if len(self._in_flight) < self._window and self._alone_in_flight() is None:
             moments += self._moments_to_send()
@@ -392,7 +287,7 @@ class Delivery:
         if self._suspect_is_due(now):
             # Nothing else starts until the window has drained, or the suspect would wait for ever.
             return None if self._in_flight else (self._suspects.popitem(last=False)[1], True, True)
-        if ticket is not None and not (backlog is not None and self._live_in_a_row >= _LIVE_TURNS):
+        if ticket is not None and not (backlog is not None and self._pace.goes_before_live):
             chosen, is_backlog = ticket, False
         elif backlog is not None:
             chosen, is_backlog = backlog, True
@@ -414,18 +309,16 @@ class Delivery:
     def _peek_backlog(self, now: float) -> Ticket | None:
         while self._page and self._set_aside(self._page[0]):
             self._page.popleft()
-        if not self._page or self._replay_gap_s is None or now < self._replay_at:
+        if not self._page or not self._pace.is_due(now):
             return None
         flying = sum(flight.backlog for flight in self._in_flight.values())
-        room = max(1, min(self._window // 2, int(self._backlog_window)))
-        return self._page[0] if flying < room else None
+        return self._page[0] if self._pace.has_room(flying, self._window) else None
 
     def _set_aside(self, ticket: Ticket) -> bool:
         """True where this ticket must not be sent in its turn: it has left, is stale, or must be sent alone."""
         if ticket.event_id in self._leaving or self._is_stale_status(ticket):
             return True
-        history = self._histories.get(ticket.event_id)
-        if history is not None and history.losses >= self._limits.losses_before_alone:
+        if self._histories.is_suspect(ticket.event_id):
             self._suspects[ticket.event_id] = ticket
             return True
         return False
@@ -447,7 +340,7 @@ class Delivery:
             if event_id in self._leaving or self._is_stale_status(ticket):
                 del self._suspects[event_id]
                 continue
-            if self._replay_gap_s is None or now < self._replay_at or now < self._history(event_id).not_before:
+            if not self._pace.is_due(now) or now < self._histories.of(event_id).not_before:
                 return False
             return self._passed_here > 0 or self._nothing_else_waits()
         return False
@@ -460,39 +353,35 @@ class Delivery:
 
     def _fits_the_uplink(self, ticket: Ticket) -> bool:
         """One event always may go; a further one only where the uplink carries all of them in `in_flight_s`."""
-        if not self._in_flight or not self._uplink:
-            return True
-        return self._bytes_in_flight() + ticket.size_bytes <= min(self._uplink) * self._limits.in_flight_s
+        return not self._in_flight or self._line.carries(self._bytes_in_flight() + ticket.size_bytes)
 
     def _moments_to_send(self) -> Iterator[float]:
         """When something that waits for its time, not for an input, may be sent."""
         yield self._hold_until
         if self._due:
             yield max(self._due[0][0], self._hold_until)
-        if self._replay_gap_s is not None and (self._page or self._suspects):
-            yield self._replay_at
+        if (next_at := self._pace.next_at) is not None and (self._page or self._suspects):
+            yield next_at
             for event_id in list(self._suspects)[:1]:
-                yield self._history(event_id).not_before
+                yield self._histories.of(event_id).not_before
 
     def _send(self, now: float, ticket: Ticket, *, backlog: bool, alone: bool) -> None:
-        history = self._history(ticket.event_id)
+        history = self._histories.of(ticket.event_id)
         replayed = self._is_replay(ticket, history)
         history.attempt = max(history.attempt, ticket.attempts) + 1
         if not self._in_flight:
-            self._alive_at = now
+            self._line.became_busy(now)
         if backlog:
-            self._live_in_a_row = 0
-            if self._replay_gap_s:
-                self._replay_at = max(now, self._replay_at) + self._replay_gap_s
+            self._pace.sent(now)
         else:
-            self._live_in_a_row += 1
+            self._pace.sent_live()
         if self._hold_until:
             self._hold_until = now + self._hold_s()
         self._emissions += 1
         self._in_flight[self._emissions] = Flight(ticket, self._emissions, now, backlog, alone)
         self._out.append(Send(self._emissions, ticket, history.attempt, replayed))
 
-    def _is_replay(self, ticket: Ticket, history: _History) -> bool:
+    def _is_replay(self, ticket: Ticket, history: History) -> bool:
         """Stored while the link was down, or sent before. What waited through an outage counts as stored in it: the
         link was dead before that was noticed.
         """
@@ -523,36 +412,14 @@ class Delivery:
                 del self._in_flight[emission]
                 self._remember_unanswered(emission, flight.ticket)
                 self._out.append(GaveUp(emission))
-                self._defer(now, flight.ticket, self._next_retry_s(flight.ticket))
-        silent_s = now - self._alive_at
-        if self._in_flight and silent_s >= self._silence_s():
+                self._defer(now, flight.ticket, self._histories.put_off(flight.ticket.event_id))
+        if self._in_flight and now >= self._line.dead_at(self._bytes_in_flight()):
             self._aborting = True
+            silent_s = self._line.silent_s(now)
             self._out.append(AbortLink(f"no answer for {silent_s:.1f} s with {len(self._in_flight)} events in flight"))
-
-    def _silence_s(self) -> float:
-        slowest = min((*self._uplink, *self._answer_rate), default=_ASSUMED_UPLINK)
-        return max(self._ack_s, min(self._dead_s, self._ack_s + self._bytes_in_flight() / slowest))
 
     def _overtaken(self, flight: Flight) -> bool:
         return flight.order < self._answered_order
-
-    def _measure_answer(self, now: float, flight: Flight) -> None:
-        took_s = now - max(flight.sent_at, self._last_answer_at)
-        self._last_answer_at = now
-        if flight.backlog:
-            self._pace_backlog(now - flight.sent_at)
-        if took_s >= _SHORTEST_SAMPLE_S and flight.ticket.size_bytes > 0:
-            self._answer_rate.append(flight.ticket.size_bytes / took_s)
-
-    def _pace_backlog(self, rtt_s: float) -> None:
-        """More while answers come as fast as they ever did, less when they come late. It goes down to one again and
-        again, and so keeps seeing how fast they can come.
-        """
-        self._backlog_rtts.append(rtt_s)
-        if rtt_s > _QUEUED_RTT * min(self._backlog_rtts) + _RTT_SLACK_S:
-            self._backlog_window = max(1.0, self._backlog_window - _BACKLOG_STEP_DOWN)
-        else:
-            self._backlog_window = min(self._limits.window / 2, self._backlog_window + _BACKLOG_STEP_UP)
 
     def _bytes_in_flight(self) -> int:
         return sum(flight.ticket.size_bytes for flight in self._in_flight.values())
@@ -560,8 +427,8 @@ class Delivery:
     # Answers
 
     def _taken(self) -> None:
-        self._passed += 1
         self._passed_here += 1
+        self._histories.an_event_passed()
         self._refusals, self._hold_until = 0, 0.0
         self._window = min(self._limits.window, self._window + 1)
 
@@ -570,26 +437,18 @@ class Delivery:
         self._window = max(1, self._window // 2)
         if self._refusals >= self._limits.window:
             self._hold_until = now + self._hold_s()
-        wait_s = self._next_retry_s(flight.ticket)
+        event_id = flight.ticket.event_id
+        wait_s = self._histories.put_off(event_id)
         if isinstance(ack, Retry) and ack.after_ms is not None:
             wait_s = max(_SHORTEST_RETRY_S, ack.after_ms / 1000.0)
-        if isinstance(ack, SoftFailure):
-            history = self._history(flight.ticket.event_id)
-            history.soft_failures += 1
-            if history.soft_failures >= self._limits.soft_failures:
-                reason = f"the back-end answered {history.soft_failures} times without success: {ack.message}"
-                self._leave(flight.ticket, NOT_TAKEN, reason)
-                return
-        self._defer(now, flight.ticket, wait_s)
+        if isinstance(ack, SoftFailure) and (reason := self._histories.not_taken(event_id, ack.message)) is not None:
+            self._leave(flight.ticket, NOT_TAKEN, reason)
+        else:
+            self._defer(now, flight.ticket, wait_s)
 
     def _hold_s(self) -> float:
         doublings = min(16, self._refusals - self._limits.window)
         return float(min(_MAX_HOLD_S, _FIRST_HOLD_S * 2**doublings))
-
-    def _next_retry_s(self, ticket: Ticket) -> float:
-        history = self._history(ticket.event_id)
-        history.put_off += 1
-        return float(min(self._limits.max_retry_s, self._limits.first_retry_s * 2 ** min(16, history.put_off - 1)))
 
     def _answered_late(self, emission: int, ack: Ack) -> None:
         """An answer to an emission that was given up: what it says of the event is as true as ever."""
@@ -646,22 +505,9 @@ class Delivery:
         ticket = flight.ticket
         if ticket.event_id in self._leaving:
             return
-        history = self._history(ticket.event_id)
-        history.losses += 1
-        if not flight.alone:
-            history.passed_mark = self._passed
-            return
-        if self._passed > history.passed_mark:
-            history.passed_mark = self._passed
-            history.losses_alone += 1
-        if history.losses_alone >= self._limits.losses_alone:
-            reason = (
-                f"the connection was lost {history.losses} times with this event in flight, "
-                f"{history.losses_alone} times with it alone, while others passed"
-            )
+        reason = self._histories.link_was_lost(now, ticket.event_id, alone=flight.alone)
+        if reason is not None:
             self._leave(ticket, LINK_LOST, reason)
-            return
-        history.not_before = now + self._limits.alone_pause_s * 2 ** min(8, history.losses_alone)
 
     def _replace_status(self, ticket: Ticket) -> None:
         """The newest status takes the place of the one that waits, so that a busy link does not starve it."""
@@ -688,14 +534,6 @@ class Delivery:
     def _look_again(self) -> None:
         """Something may be on disk that is not here; a listing that is under way may not show it."""
         self._more_on_disk = self._more_since_fetch = True
-
-    def _history(self, event_id: str) -> _History:
-        history = self._histories.get(event_id)
-        if history is None:
-            history = self._histories[event_id] = _History()
-            while len(self._histories) > self._limits.histories:
-                self._histories.popitem(last=False)
-        return history
 
     def _known_ids(self) -> set[str]:
         return {

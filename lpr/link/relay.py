@@ -26,9 +26,10 @@ from lpr import wire
 from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.errors import LinkError, LinkRefusedError, OutboxError
 from lpr.domain.events import ErrorCode
+from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Send, Settle
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import LinkPhase, LinkSettings, LinkState, OnCommand, Transport, TransportFactory
-from lpr.link.delivery import AbortLink, Action, Bury, Delivery, Fetch, Flight, GaveUp, Send, Settle
+from lpr.link.delivery import Delivery, Flight
 from lpr.link.packing import TOO_LARGE, Packing, TooLarge, attempt, fits_as_it_is, pack
 from lpr.outbox.base import Entry, Outbox, Ticket
 

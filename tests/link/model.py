@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
+from lpr.link.actions import AbortLink, Bury, Fetch, GaveUp, Send, Settle
 from lpr.link.base import DeliveryLimits, LinkDeadlines
-from lpr.link.delivery import AbortLink, Bury, Delivery, Fetch, GaveUp, Send, Settle
+from lpr.link.delivery import Delivery
 from lpr.outbox.base import Ticket
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS, Ack, Duplicate, Rejected, SoftFailure, Stored
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from lpr.link.actions import Send
 from lpr.link.base import DeliveryLimits, LinkDeadlines, Progress
-from lpr.link.delivery import Delivery, Send
+from lpr.link.delivery import Delivery
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS, Duplicate, Rejected, Retry, SoftFailure, Stored
 from tests.link.model import World, ticket
 

@@ -1,0 +1,97 @@
+"""What is remembered of events between their sends, and what follows from it. Part of the delivery core.
+
+**Put off.** The first wait is `first_retry_s`, and each doubles, up to `max_retry_s`. Answers without success count:
+after `soft_failures` of them the event can never be taken.
+
+**Poison.** An event in flight at `losses_before_alone` losses of the link is sent alone, after another has passed.
+`losses_alone` losses alone, with others passing in between, and it is a dead letter. (A flapping link loses events too;
+hence "others passing", and the pauses.)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from lpr.link.base import DeliveryLimits
+
+_MOST_DOUBLINGS = 16
+_MOST_PAUSE_DOUBLINGS = 8
+
+
+@dataclass(slots=True)
+class History:
+    """Of one event."""
+
+    attempt: int = 0
+    put_off: int = 0
+    soft_failures: int = 0
+    losses: int = 0
+    losses_alone: int = 0
+    passed_mark: int = 0
+    not_before: float = 0.0
+
+
+class Histories:
+    """Of the events met last, `limits.histories` of them. Times are seconds on a monotonic clock."""
+
+    def __init__(self, limits: DeliveryLimits) -> None:
+        self._limits = limits
+        self._known: OrderedDict[str, History] = OrderedDict()
+        self._passed = 0
+
+    def of(self, event_id: str) -> History:
+        """An event's history, a blank one where none is known."""
+        history = self._known.get(event_id)
+        if history is None:
+            history = self._known[event_id] = History()
+            while len(self._known) > self._limits.histories:
+                self._known.popitem(last=False)
+        return history
+
+    def forget(self, event_id: str) -> None:
+        """The event has left."""
+        self._known.pop(event_id, None)
+
+    def put_off(self, event_id: str) -> float:
+        """The event is to be sent again: seconds until then."""
+        history = self.of(event_id)
+        history.put_off += 1
+        doublings = min(_MOST_DOUBLINGS, history.put_off - 1)
+        return float(min(self._limits.max_retry_s, self._limits.first_retry_s * 2**doublings))
+
+    def not_taken(self, event_id: str, message: str) -> str | None:
+        """An answer without success came. Returns why the event can never be taken; None where it can."""
+        history = self.of(event_id)
+        history.soft_failures += 1
+        if history.soft_failures < self._limits.soft_failures:
+            return None
+        return f"the back-end answered {history.soft_failures} times without success: {message}"
+
+    def an_event_passed(self) -> None:
+        """The back-end took an event, or rejected it: the link as such works."""
+        self._passed += 1
+
+    def is_suspect(self, event_id: str) -> bool:
+        """Whether the event must be sent alone."""
+        history = self._known.get(event_id)
+        return history is not None and history.losses >= self._limits.losses_before_alone
+
+    def link_was_lost(self, now: float, event_id: str, *, alone: bool) -> str | None:
+        """With this event in flight. Returns why it is a dead letter; None where it is none."""
+        history = self.of(event_id)
+        history.losses += 1
+        if not alone:
+            history.passed_mark = self._passed
+            return None
+        if self._passed > history.passed_mark:
+            history.passed_mark = self._passed
+            history.losses_alone += 1
+        if history.losses_alone >= self._limits.losses_alone:
+            return (
+                f"the connection was lost {history.losses} times with this event in flight, "
+                f"{history.losses_alone} times with it alone, while others passed"
+            )
+        doublings = min(_MOST_PAUSE_DOUBLINGS, history.losses_alone)
+        history.not_before = now + self._limits.alone_pause_s * 2**doublings
+        return None
