@@ -52,9 +52,10 @@ from lpr.domain.errors import (
 from lpr.domain.events import CameraState, ErrorCode, Jpeg, ProcessingStatus, Severity
 from lpr.imaging import encode_jpeg_within
 from lpr.link.base import DeliveryLimits, LinkSettings, LinkState
+from lpr.link.clearer import Rejection
 from lpr.link.commands import CommandInbox
 from lpr.link.files import EpochFile, SeenCommands
-from lpr.link.relay import Delivered, Rejection, Relay
+from lpr.link.relay import Delivered, Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.metrics import Metrics
 from lpr.outbox.limits import OutboxLimits

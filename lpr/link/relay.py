@@ -4,7 +4,7 @@ It drives the delivery core (`delivery.py`), which decides, and a `Transport`, w
 Everything runs in the event loop; only scaling a picture goes to a thread. Three things run side by side:
 
 - the supervisor: connect, say hello, deliver until the link is lost, wait, again (tenacity holds the waits);
-- the clearer: deletes and buries in the outbox what the answers said, in batches, apart from the sending;
+- the clearer: deletes and buries in the outbox what the answers said;
 - a listing of the outbox, while one is wanted.
 """
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -24,32 +24,18 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_nev
 from lpr import metrics as m
 from lpr import wire
 from lpr.domain.clock import Clock, SystemClock
-from lpr.domain.errors import LinkError, LinkRefusedError, OutboxError
-from lpr.domain.events import ErrorCode
+from lpr.domain.errors import LinkError, OutboxError
 from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Send, Settle
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import LinkPhase, LinkSettings, LinkState, OnCommand, Transport, TransportFactory
-from lpr.link.delivery import Delivery, Flight
+from lpr.link.clearer import Clearer, OnRejected
+from lpr.link.clocks import Alarm, ServerClock, ring_after
+from lpr.link.delivery import Delivery
+from lpr.link.ledger import Ledger
 from lpr.link.packing import TOO_LARGE, Packing, TooLarge, attempt, fits_as_it_is, pack
 from lpr.outbox.base import Entry, Outbox, Ticket
 
-_TURNS_TO_READ = 4
-"""Rounds of the event loop from bytes at the socket to an answer: read, frame, packet, callback."""
-SAME_FAILURE_AGAIN_S = 600.0
-"""An outage that goes on is logged once in this time: in a week of it there are 20 000 attempts."""
-SETTLE_RETRY_S = 1.0
-"""Pause before the outbox is asked again to delete what it could not."""
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """An event that went to the dead letters, and why; the agent raises `EVENT_REJECTED` for it."""
-
-    ticket: Ticket
-    code: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,6 @@ class Delivered:
     age_ms: float
 
 
-OnRejected: TypeAlias = Callable[[Rejection], Awaitable[None]]
 OnDelivered: TypeAlias = Callable[[Delivered], None]
 OnChange: TypeAlias = Callable[[LinkState], None]
 OnNonsense: TypeAlias = Callable[[str], Coroutine[Any, Any, None]]
@@ -77,19 +62,6 @@ class _Sent:
     replayed: bool
     sent_at_s: float
     age_ms: float
-
-
-@dataclass(slots=True)
-class _Counts:
-    """What of `LinkState` moves with every event, and of which nobody is told; the rest moves with the connection."""
-
-    sent: int = 0
-    acked: int = 0
-    duplicates: int = 0
-    put_off: int = 0
-    rejected: int = 0
-    rtt_ms: float | None = None
-    last_ack_at: datetime | None = None
 
 
 class Relay:
@@ -120,49 +92,27 @@ class Relay:
         self._make_transport = transport_factory
         self._next_epoch = next_epoch
         self._on_command = on_command
-        self._on_rejected = on_rejected
         self._on_delivered = on_delivered
         self._on_change = on_change
         self._on_nonsense = on_nonsense
         self._clock: Clock = clock if clock is not None else SystemClock()
-        self._metrics = metrics
 
         self._delivery = Delivery(settings.limits, settings.deadlines)
         self._packing = Packing(settings.images, settings.payload, settings.max_message_bytes)
         self._waits = ConnectWait(settings.backoff)
+        self._ledger = Ledger(settings.url, clock=self._clock, metrics=metrics, on_change=self._changed)
+        self._server_clock = ServerClock(self._clock)
+        self._clearer = Clearer(outbox, clock=self._clock, on_left=self._left, on_rejected=on_rejected)
         self._sent: dict[int, _Sent] = {}
-        self._to_clear: deque[Settle | Bury] = deque()
         self._wake = asyncio.Event()
-        self._clear_wake = asyncio.Event()
-        self._cleared = asyncio.Event()
-        self._cleared.set()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._grace_until_s = float("inf")
         self._lost: str | None = None
         self._tasks: asyncio.TaskGroup | None = None
-        self._alarm: tuple[float, asyncio.Task[None]] | None = None
+        self._alarm = Alarm(self._clock, self._wake.set)
         self._progress_at_s = 0.0
         self._token: str | None = None
-        self._logged_failure: tuple[str, float] | None = None
-        """What was said last of a failed attempt and when, since the last connection that stood."""
-        self._server_origin: datetime | None = None
-        """When our monotonic clock stood at zero, by the back-end's wall clock; None where it never told."""
-        self._state = LinkState(
-            phase=LinkPhase.STOPPED,
-            url=settings.url,
-            connected_since=None,
-            next_attempt_at=None,
-            connections=0,
-            failed_attempts=0,
-            last_error=None,
-            remedy=None,
-            clock_offset_ms=None,
-            in_flight=0,
-            unanswered=0,
-            **asdict(_Counts()),
-        )
-        self._counts = _Counts()
         outbox.on_recorded(self._recorded)
 
     # For the agent
@@ -170,44 +120,39 @@ class Relay:
     @property
     def link_up(self) -> bool:
         """Whether an event recorded now can be sent at once; `Outbox.record` wants to know."""
-        return self._state.phase is LinkPhase.UP
+        return self._ledger.phase is LinkPhase.UP
 
     def state(self) -> LinkState:
         """The link in numbers and words."""
-        return replace(
-            self._state,
+        return self._ledger.state(
             in_flight=self._delivery.in_flight,
             unanswered=self._delivery.unanswered,
-            clock_offset_ms=self._clock_offset_ms(),
-            **asdict(self._counts),
+            clock_offset_ms=self._server_clock.offset_ms(),
         )
+
+    def _changed(self) -> None:
+        if self._on_change is not None:
+            self._on_change(self.state())
 
     def server_now(self) -> datetime:
         """The back-end's wall clock as far as it told, else ours: what a time that it set is to be held against."""
-        now = self._clock.now()
-        return now.wall if self._server_origin is None else self._server_origin + timedelta(seconds=now.monotonic_s)
-
-    def _clock_offset_ms(self) -> float | None:
-        """The back-end's clock minus ours, as it stands now: it was told of at another time, and ours may be set."""
-        if self._server_origin is None:
-            return None
-        return (self._server_origin - self._clock.now().monotonic_origin) / timedelta(milliseconds=1)
+        return self._server_clock.now()
 
     async def run(self) -> None:
         """Deliver until `stop` has been called and its grace time is over. Cancelling cuts the connection."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                clearer = tasks.create_task(self._clear_for_ever(), name="relay-clearer")
+                clearer = tasks.create_task(self._clearer.run(), name="relay-clearer")
                 await self._supervise()
-                await self._clear_the_rest()
+                # Answers that came last are honoured too, unless the outbox hangs or fails.
+                await self._clearer.until_idle(self._settings.deadlines.disconnect_s)
                 clearer.cancel()
         finally:
-            if self._alarm is not None:
-                self._alarm[1].cancel()
+            self._alarm.cancel()
             self._tasks = None
             self._ended.set()
-            self._change(phase=LinkPhase.STOPPED, next_attempt_at=None)
+            self._ledger.change(phase=LinkPhase.STOPPED, next_attempt_at=None)
 
     async def stop(self, grace_s: float) -> None:
         """Send what waits for at most `grace_s` seconds, close, and return when `run` has ended.
@@ -263,14 +208,14 @@ class Relay:
             try:
                 await self._connect(transport)
             except LinkError as error:
-                self._failed(error)
+                self._ledger.failed(error)
                 raise
             await self._hold(transport)
         finally:
             await _shielded(transport.close())
 
     async def _connect(self, transport: Transport) -> None:
-        self._change(phase=LinkPhase.CONNECTING, next_attempt_at=None)
+        self._ledger.change(phase=LinkPhase.CONNECTING, next_attempt_at=None)
         self._token = self._settings.token()
         auth = wire.auth(
             token=self._token,
@@ -286,16 +231,7 @@ class Relay:
             raise LinkError(f"{self._settings.url} closed the connection at once: {self._lost}")
         self._delivery.link_up(self._now(), replay_per_second=replay_per_second)
         self._progress_at_s = self._now()
-        self._change(
-            phase=LinkPhase.UP,
-            connected_since=self._clock.now().wall,
-            connections=self._state.connections + 1,
-            failed_attempts=0,
-        )
-        if self._metrics is not None:
-            self._metrics.connected()
-            self._metrics.link(up=True)
-        self._logged_failure = None
+        self._ledger.connected()
         log.info("connected to the back-end", url=self._settings.url, replay_per_second=replay_per_second)
 
     async def _hold(self, transport: Transport) -> None:
@@ -307,20 +243,18 @@ class Relay:
             for emission in list(self._sent):
                 self._strike(emission)
             self._perform_without_link()
-            if self._metrics is not None:
-                self._metrics.link(up=False)
-            self._change(phase=LinkPhase.WAITING, connected_since=None)
+            self._ledger.disconnected()
         if self._lost is None:
             return
         error = LinkError(f"the connection to {self._settings.url} was lost: {self._lost}", hint=_LOST_HINT)
-        self._failed(error)
+        self._ledger.failed(error)
         if self._delivery.passed_on_this_link == 0:
             raise error
 
     async def _say_hello(self, transport: Transport) -> float | None:
         """What the back-end wishes for this connection; returns the backlog's rate, None where it set none."""
         answer: asyncio.Future[Sequence[object]] = asyncio.get_running_loop().create_future()
-        sent_at = self._clock.now()
+        sent_at_s = self._now()
         greeting = wire.hello(agent_id=self._settings.agent_id, version=self._settings.version)
         await transport.emit(wire.HELLO, greeting, lambda args: None if answer.done() else answer.set_result(args))
         await self._first_of(answer, self._settings.deadlines.hello_s)
@@ -329,7 +263,7 @@ class Relay:
             log.warning("agent_hello was answered with nonsense", problem=problem)
             self._tell_nonsense(f"agent_hello: {problem}")
         if wishes.server_time is not None:
-            self._learn_server_clock(wishes.server_time, sent_at.monotonic_s)
+            self._server_clock.told(wishes.server_time, sent_at_s)
         self._packing = Packing(
             wishes.images if wishes.images is not None else self._settings.images,
             self._settings.payload,
@@ -340,7 +274,7 @@ class Relay:
     async def _first_of(self, answer: asyncio.Future[Sequence[object]], timeout_s: float) -> None:
         """Wait for the answer, the loss of the link or the time, whichever comes first."""
         answer.add_done_callback(lambda _: self._wake.set())
-        alarm = asyncio.create_task(self._ring(timeout_s))
+        alarm = asyncio.create_task(ring_after(self._clock, timeout_s, self._wake.set))
         try:
             while not (answer.done() or alarm.done() or self._lost is not None):
                 self._wake.clear()
@@ -353,29 +287,9 @@ class Relay:
             self._lost = reason
         self._wake.set()
 
-    def _failed(self, error: LinkError) -> None:
-        refused = isinstance(error, LinkRefusedError)
-        self._change(
-            phase=LinkPhase.REFUSED if refused else LinkPhase.WAITING,
-            failed_attempts=self._state.failed_attempts + 1,
-            last_error=error.message,
-            remedy=error.hint,
-        )
-        if self._metrics is not None:
-            self._metrics.connect_failed("refused" if refused else "unreachable")
-        self._log_failure(error)
-
-    def _log_failure(self, error: LinkError) -> None:
-        now_s, before = self._now(), self._logged_failure
-        if before is not None and before[0] == error.message and now_s - before[1] < SAME_FAILURE_AGAIN_S:
-            log.debug("no link to the back-end", error=error.message, hint=error.hint)
-            return
-        self._logged_failure = (error.message, now_s)
-        log.warning("no link to the back-end", error=error.message, hint=error.hint)
-
     def _announce_wait(self, retry_state: RetryCallState) -> None:
         wait_s = retry_state.next_action.sleep if retry_state.next_action is not None else 0.0
-        self._change(next_attempt_at=self._clock.now().wall + timedelta(seconds=wait_s))
+        self._ledger.change(next_attempt_at=self._clock.now().wall + timedelta(seconds=wait_s))
 
     async def _pause(self, seconds: float) -> None:
         """Wait before the next attempt; a stop ends the wait, and a new token ends that of a refused one."""
@@ -383,7 +297,7 @@ class Relay:
         while (left_s := until_s - self._now()) > 0 and not self._stopping.is_set():
             with suppress(LinkError):
                 await self._unless_stopped(self._clock.sleep(min(left_s, self._settings.backoff.token_poll_s)))
-            if self._state.phase is LinkPhase.REFUSED and self._settings.token() != self._token:
+            if self._ledger.phase is LinkPhase.REFUSED and self._settings.token() != self._token:
                 self._waits.token_changed()
                 log.info("the token has changed: trying it now")
                 return
@@ -436,9 +350,7 @@ class Relay:
     def _perform_on_outbox(self, action: Action) -> None:
         match action:
             case Settle() | Bury():
-                self._to_clear.append(action)
-                self._cleared.clear()
-                self._clear_wake.set()
+                self._clearer.put(action)
             case Fetch() if self._tasks is not None:
                 self._tasks.create_task(self._fetch(action), name="relay-fetch")
             case GaveUp(emission):
@@ -489,7 +401,7 @@ class Relay:
             self._wake.set()  # a place in the window is free
             self._on_lost(error.message)
             return
-        self._counts.sent += 1
+        self._ledger.sent()
 
     def _answered(self, emission: int, event_id: str, args: Sequence[object]) -> None:
         """An answer came, perhaps from a connection that has been given up."""
@@ -497,42 +409,22 @@ class Relay:
         flight = self._delivery.answered(self._now(), emission, ack)
         sent = self._sent.pop(emission, None)
         if flight is not None and sent is not None:
-            self._account(flight, sent, ack, args)
+            self._account(sent, ack, args)
         self._wake.set()
 
-    def _account(self, flight: Flight, sent: _Sent, ack: wire.Ack, args: Sequence[object]) -> None:
-        now, counts = self._clock.now(), self._counts
+    def _account(self, sent: _Sent, ack: wire.Ack, args: Sequence[object]) -> None:
+        now = self._clock.now()
         rtt_ms = (now.monotonic_s - sent.sent_at_s) * 1000.0
         self._learn_server_time(args, sent)
-        if not isinstance(ack, wire.Unreadable):
-            counts.rtt_ms = rtt_ms
+        self._ledger.answered(sent.ticket.event_id, ack, rtt_ms=rtt_ms, at=now.wall)
         match ack:
-            case wire.Stored() | wire.Duplicate():
+            case wire.Stored() | wire.Duplicate() if self._on_delivered is not None:
                 duplicate = isinstance(ack, wire.Duplicate)
-                counts.acked, counts.last_ack_at = counts.acked + 1, now.wall
-                counts.duplicates += duplicate
-                self._measure(m.Delivery.DUPLICATE if duplicate else m.Delivery.ACKED, rtt_ms)
-                if self._on_delivered is not None:
-                    done = Delivered(sent.ticket, duplicate, sent.replayed, rtt_ms, sent.age_ms + rtt_ms)
-                    self._on_delivered(done)
-            case wire.Rejected(code, reason):
-                counts.rejected, counts.last_ack_at = counts.rejected + 1, now.wall
-                self._measure(m.Delivery.REJECTED, rtt_ms)
-                log.warning("the back-end rejected an event", event_id=sent.ticket.event_id, code=code, reason=reason)
+                self._on_delivered(Delivered(sent.ticket, duplicate, sent.replayed, rtt_ms, sent.age_ms + rtt_ms))
             case wire.Unreadable(reason):
-                counts.put_off += 1
-                log.warning("an answer cannot be read", event_id=sent.ticket.event_id, reason=reason)
                 self._tell_nonsense(reason)
-            case wire.Retry() | wire.SoftFailure():
-                counts.put_off += 1
-                self._measure(m.Delivery.RETRIED, rtt_ms)
-                log.info("the back-end put an event off", event_id=sent.ticket.event_id, reason=ack.message)
-
-    def _measure(self, outcome: m.Delivery, rtt_ms: float) -> None:
-        if self._metrics is None:
-            return
-        self._metrics.delivery(outcome)
-        self._metrics.stage(m.Stage.SEND_TO_ACK, rtt_ms)
+            case _:
+                pass
 
     def _learn_server_time(self, args: Sequence[object], sent: _Sent) -> None:
         if (
@@ -540,11 +432,7 @@ class Relay:
             and isinstance(args[0], Mapping)
             and (said := wire.parse_server_time(args[0].get("serverTime"))) is not None
         ):
-            self._learn_server_clock(said, sent.sent_at_s)
-
-    def _learn_server_clock(self, server_time: datetime, sent_at_s: float) -> None:
-        """The back-end read its clock somewhere between our sending and its answer: take the middle."""
-        self._server_origin = server_time - timedelta(seconds=(sent_at_s + self._now()) / 2)
+            self._server_clock.told(said, sent.sent_at_s)
 
     def _tell_nonsense(self, what: str) -> None:
         if self._on_nonsense is not None and self._tasks is not None:
@@ -552,8 +440,8 @@ class Relay:
 
     def _strike(self, emission: int) -> None:
         """No answer came."""
-        if self._sent.pop(emission, None) is not None and self._metrics is not None:
-            self._metrics.delivery(m.Delivery.TIMED_OUT)
+        if self._sent.pop(emission, None) is not None:
+            self._ledger.unanswered()
 
     # The outbox
 
@@ -571,49 +459,9 @@ class Relay:
             self._delivery.page(self._now(), tickets, fetch.limit)
         self._wake.set()
 
-    async def _clear_for_ever(self) -> None:
-        while True:
-            await self._clear_wake.wait()
-            try:
-                await self._clear_once()
-            except OutboxError as error:
-                # Kept here, and in the outbox: after a restart the back-end answers `duplicate` and we try again.
-                log.warning("delivered events could not be deleted", error=error.message, hint=error.hint)
-                await self._clock.sleep(SETTLE_RETRY_S)
-
-    async def _clear_once(self) -> None:
-        """Delete what may be deleted, all of it in one transaction, and bury what must be buried."""
-        settled = [event_id for action in self._to_clear if isinstance(action, Settle) for event_id in action.event_ids]
-        buried = [action for action in self._to_clear if isinstance(action, Bury)]
-        taken = len(self._to_clear)
-        if settled:
-            await self._outbox.settle(settled)
-        for action in buried:
-            await self._bury(action)
-        for _ in range(taken):
-            self._to_clear.popleft()
-        if not self._to_clear:
-            self._clear_wake.clear()
-            self._cleared.set()
-        self._delivery.left([*settled, *(action.ticket.event_id for action in buried)])
+    def _left(self, event_ids: Iterable[str]) -> None:
+        self._delivery.left(event_ids)
         self._wake.set()
-
-    async def _bury(self, action: Bury) -> None:
-        entry = await self._outbox.load(action.ticket.event_id)
-        await self._outbox.bury(action.ticket.event_id, code=action.code, reason=action.reason)
-        if entry is None or self._on_rejected is None:
-            return
-        if entry.body.get("data", {}).get("errorCode") == ErrorCode.EVENT_REJECTED.value:
-            return
-        await self._on_rejected(Rejection(action.ticket, action.code, action.reason))
-
-    async def _clear_the_rest(self) -> None:
-        """Answers that came last are honoured too, unless the outbox hangs or fails."""
-        patience = asyncio.create_task(self._clock.sleep(self._settings.deadlines.disconnect_s))
-        cleared = asyncio.create_task(self._cleared.wait())
-        await asyncio.wait({patience, cleared}, return_when=asyncio.FIRST_COMPLETED)
-        patience.cancel()
-        cleared.cancel()
 
     # Time
 
@@ -628,35 +476,13 @@ class Relay:
             self._delivery.progressed(now_s, progress)
 
     def _set_alarm(self, now_s: float) -> None:
-        """Wake the loop when time alone changes something. One alarm stands until it rings; a late one is replaced."""
         moments = [moment for moment in (self._delivery.wake_at(now_s),) if moment is not None]
         if self._delivery.in_flight:
             moments.append(self._progress_at_s)
         if self._stopping.is_set():
             moments.append(self._grace_until_s)
-        if not moments:
-            return
-        ring_at = max(min(moments), now_s)
-        if self._alarm is not None and not self._alarm[1].done():
-            if self._alarm[0] <= ring_at:
-                return
-            self._alarm[1].cancel()
-        self._alarm = (ring_at, asyncio.create_task(self._ring(ring_at - now_s), name="relay-alarm"))
-
-    async def _ring(self, after_s: float) -> None:
-        await self._clock.sleep(after_s)
-        # Where it was this process that stood still, answers have come and have not been read yet: read them first.
-        for _ in range(_TURNS_TO_READ):
-            await asyncio.sleep(0)
-        # Whoever is woken shall find this task done.
-        asyncio.get_running_loop().call_soon(self._wake.set)
-
-    # State
-
-    def _change(self, **changes: Any) -> None:
-        before, self._state = self._state, replace(self._state, **changes)
-        if self._on_change is not None and self._state != before:
-            self._on_change(self.state())
+        if moments:
+            self._alarm.set(max(min(moments), now_s), now_s)
 
 
 _LOST_HINT = "nothing is lost: events wait on disk; look at the back-end's log, and at the network between"

@@ -18,7 +18,8 @@ from lpr.domain.passage import Action
 from lpr.domain.plate import PlateText, VehicleType
 from lpr.imaging import encode_jpeg
 from lpr.link.base import Backoff, LinkDeadlines, LinkSettings, TransportFactory
-from lpr.link.relay import Delivered, Rejection, Relay
+from lpr.link.clearer import Rejection
+from lpr.link.relay import Delivered, Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.outbox.base import Outbox
 from lpr.outbox.memory import MemoryOutbox

@@ -18,7 +18,7 @@ from lpr.domain.errors import LinkError, LinkRefusedError, OutboxError
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState
-from lpr.link.relay import SAME_FAILURE_AGAIN_S
+from lpr.link.ledger import SAME_FAILURE_AGAIN_S
 from lpr.metrics import Metrics, Stage
 from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.memory import MemoryOutbox
