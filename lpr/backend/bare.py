@@ -141,7 +141,8 @@ class BareLine:
                 name,
                 messages[count % len(messages)],
                 namespace=NAMESPACE,
-                callback=lambda *_, answered=answered: answered.set_result(None),
+                # Where the measurement was ended meanwhile, nobody waits any longer.
+                callback=lambda *_, answered=answered: answered.done() or answered.set_result(None),
             )
             await answered
             count += 1

@@ -48,9 +48,10 @@ class DecoderMessages:
     def __enter__(self) -> Self:
         """Lead file descriptor 2 into a pipe."""
         sys.stderr.flush()
-        self._python_stderr = sys.stderr
         self._real_fd = os.dup(2)
-        sys.stderr = open(os.dup(self._real_fd), "w", buffering=1, errors="backslashreplace")  # kept
+        if _is_fd_2(sys.stderr):
+            self._python_stderr = sys.stderr
+            sys.stderr = open(os.dup(self._real_fd), "w", buffering=1, errors="backslashreplace")  # kept
         read_fd, write_fd = os.pipe()
         os.dup2(write_fd, 2)
         os.close(write_fd)
@@ -65,8 +66,9 @@ class DecoderMessages:
         os.dup2(self._real_fd, 2)  # closes the last writing end, which ends the thread
         if self._thread is not None:
             self._thread.join(2.0)
-        around, sys.stderr = sys.stderr, self._python_stderr or sys.__stderr__ or sys.stderr
-        around.close()
+        if self._python_stderr is not None:
+            around, sys.stderr = sys.stderr, self._python_stderr
+            around.close()
         os.close(self._real_fd)
 
     def _read(self, read_fd: int) -> None:
@@ -90,3 +92,11 @@ class DecoderMessages:
         masked = mask_secrets(text)
         self._recent.append((time.monotonic(), masked))
         _log.debug("decoder_says", text=masked)
+
+
+def _is_fd_2(stream: IO[str]) -> bool:
+    """Whether what is written there goes the way that decoders' words go; not where somebody has put another one."""
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError):
+        return False

@@ -21,7 +21,7 @@ CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".m4v", ".ts", ".mpg"
 GAP_BETWEEN_SCENES_S = 5.0
 """Two clips, or a clip and the picture after it, show nothing of each other: their times lie this far apart."""
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/|usb:", re.IGNORECASE)
 _CUT_OFF_S = 0.5
 
 
@@ -247,7 +247,7 @@ def media_files(path: Path) -> list[Path]:
     except FileNotFoundError as error:
         if _ADDRESS.match(str(path)):
             raise ConfigError(
-                f"{mask_secrets(str(path))} is the address of a camera, not a file",
+                f"{mask_secrets(as_written(path))} is the address of a camera, not a file",
                 hint="`lpr-agent check` tries the cameras of the configuration, `lpr-agent run` reads them.",
             ) from error
         raise ConfigError(
@@ -268,3 +268,8 @@ def media_files(path: Path) -> list[Path]:
 
 def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part.casefold()) for part in re.split(r"(\d+)", path.name)]
+
+
+def as_written(path: Path) -> str:
+    """The path's text; an address that was taken for a path has lost one of its two slashes."""
+    return re.sub(r"^(\w+):/(?!/)", r"\1://", str(path))

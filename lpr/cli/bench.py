@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lpr.cli.options import JsonOption, print_json
-from lpr.domain.errors import ConfigError
+from lpr.domain.errors import CaptureError, ConfigError
 
 if TYPE_CHECKING:
     from lpr.agent.bench import BenchReport
@@ -64,6 +64,7 @@ def bench(
     threads are watched; the exit code is 1 where they grow. With --delivery no picture is looked at: what is recorded,
     sent and drained a second is set against bare files and bare emits of the same run.
     """
+    _refuse_together(delivery=delivery, soak=soak, cameras=cameras, source=source, clip=clip)
     if delivery:
         from lpr import logging
         from lpr.cli import bench_delivery
@@ -71,6 +72,8 @@ def bench(
         logging.quiet()
         bench_delivery.delivery(seconds=seconds, backlog=backlog, data_dir=data_dir, as_json=as_json)
         return
+    if clip is not None:
+        _check_clip(clip)
     if cameras is None and soak is None and not source:
         _bench_stages(clip, rounds, device, detail, data_dir, as_json=as_json)
         return
@@ -95,6 +98,29 @@ def bench(
         bench_load.soak(options, seconds=_duration(soak), data_dir=data_dir, as_json=as_json)
     else:
         bench_load.load(options, seconds=seconds, data_dir=data_dir, as_json=as_json)
+
+
+def _refuse_together(*, delivery: bool, **others: object) -> None:
+    """What is asked for and would be passed over in silence."""
+    given = [f"--{name}" for name, value in others.items() if value]
+    if delivery and given:
+        raise ConfigError(f"--delivery looks at no picture: {given[0]} means nothing beside it", hint="run bench twice")
+    if others["source"] and (others["cameras"] or others["clip"]):
+        what = "--cameras" if others["cameras"] else "--clip"
+        raise ConfigError(f"--source names the cameras: {what} means nothing beside it")
+
+
+def _check_clip(clip: Path) -> None:
+    """Before anything is started: a clip that cannot be read would be a camera that shows nothing."""
+    from lpr.capture.base import CameraSettings
+    from lpr.capture.decoder_log import DecoderMessages
+    from lpr.capture.source import frames_of
+    from lpr.domain.clock import SystemClock
+
+    with DecoderMessages():
+        first = next(frames_of(CameraSettings(camera_id="bench", source=str(clip)), SystemClock()), None)
+    if first is None or isinstance(first, CaptureError):
+        raise ConfigError(f"--clip: {first.message if first else f'{clip} holds no picture'}")
 
 
 def _duration(text: str) -> float:

@@ -343,6 +343,7 @@ def _items_table(items: Sequence[Item]) -> Table:
     from rich.text import Text
 
     from lpr.config import readable_size
+    from lpr.wire import PROCESSING_STATUS
 
     # No ids: the numbers are what a person types; `--json` has both.
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -354,7 +355,7 @@ def _items_table(items: Sequence[Item]) -> Table:
         dead = item.burial is not None
         table.add_row(
             "-" if summary.sequence is None else str(summary.sequence),
-            Text(item.what),
+            Text(f"status {item.what}" if summary.event_type == PROCESSING_STATUS else item.what),
             Text(item.gate_id),
             age_in_words(item.age_s),
             str(summary.attempts),

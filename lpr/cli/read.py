@@ -60,13 +60,16 @@ def read(
     is 1.
     """
     from lpr import logging
+    from lpr.capture.decoder_log import DecoderMessages
     from lpr.cli.reading import ReadOptions
 
     logging.quiet()
-
     options = ReadOptions(fps=fps, min_confidence=min_confidence, every_frame=every_frame)
     output = _Output(as_json=as_json, save=save)
-    if not asyncio.run(_read(paths, options, output, device=device, detail=detail)):
+    # What a decoder says of a broken file says less than we do.
+    with DecoderMessages():
+        all_read = asyncio.run(_read(paths, options, output, device=device, detail=detail))
+    if not all_read:
         raise typer.Exit(1)
 
 
@@ -115,6 +118,7 @@ class _Output:
         self._as_json = as_json
         self._folder = save
         self._names: Counter[str] = Counter()
+        self._hints: set[str] = set()
         if save is not None:
             try:
                 save.mkdir(parents=True, exist_ok=True)
@@ -124,8 +128,11 @@ class _Output:
     def failed(self, failure: Failure, screen: Screen) -> None:
         """Name the file and what is wrong with it."""
         self.failures += 1
-        message = failure.error.message
+        message, hint = failure.error.message, failure.error.hint
         screen.error(message if failure.name in message else f"{failure.name}: {message}")
+        if hint and hint not in self._hints:
+            self._hints.add(hint)
+            screen.hint(hint)
         if self._as_json:
             screen.line(json_line({"image": failure.name, "plates": [], "error": message}))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lpr.capture.base import CameraSettings
-from lpr.capture.files import CLIP_SUFFIXES, media_files
+from lpr.capture.files import CLIP_SUFFIXES, as_written, media_files
 from lpr.capture.opencv import OpenCvCapture
 from lpr.capture.source import frames_of
 from lpr.domain.choices import EmitRule
@@ -104,7 +104,7 @@ def files_of(paths: Iterable[Path]) -> Iterator[MediaFile | Failure]:
             for file in media_files(path):
                 yield MediaFile(file, str(file))
         except ConfigError as error:
-            yield Failure(mask_secrets(str(path)), CaptureError(error.message, hint=error.hint))
+            yield Failure(mask_secrets(as_written(path)), CaptureError(error.message, hint=error.hint))
 
 
 def amount_of(file: MediaFile, options: ReadOptions) -> float:

@@ -72,9 +72,16 @@ class Screen:
 
     def error(self, text: str) -> None:
         """One line about what failed, without secrets."""
+        self._complain("error", text, "bold red")
+
+    def hint(self, text: str) -> None:
+        """One line about what can be done."""
+        self._complain("hint", text, "bold cyan")
+
+    def _complain(self, label: str, text: str, style: str) -> None:
         text = mask_secrets(text)
         if self._err.is_terminal:
-            self._drawn_on.print(Text.assemble(("error: ", "bold red"), text))
+            self._drawn_on.print(Text.assemble((f"{label}: ", style), text))
         else:
-            sys.stderr.write(f"error: {text}\n")
+            sys.stderr.write(f"{label}: {text}\n")
             sys.stderr.flush()

@@ -82,6 +82,8 @@ def _words(details: ErrorDetails, path: KeyPath) -> str:
         return _count(kind, context, path)
     if kind == "string_type" and isinstance(details.get("input"), int | float):
         return f"must be text: put it in quotes{given}"
+    if kind in ("tuple_type", "list_type") and path == ("cameras",):
+        return "must list at least one camera, each beginning with a dash: `- id: CAM_001`"
     if kind in _KINDS:
         return f"must be {_KINDS[kind]}{given}{_with_point(details.get('input'))}"
     return f"is not right: {details['msg'].lower()}"

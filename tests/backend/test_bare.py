@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from typing import Any
 
@@ -27,6 +28,21 @@ async def test_everything_is_acknowledged_with_so_many_in_flight_and_the_server_
         await line._client.emit("error", sent, namespace=bare.NAMESPACE, callback=answered.set_result)
         assert await asyncio.wait_for(answered, 10) == {"status": "ok", "eventId": "e-1"}
     assert bare_processes() == []
+
+
+async def test_answers_that_come_when_the_measurement_was_ended_are_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with bare_server() as url, BareLine(url) as line:
+        emitting = asyncio.create_task(line.emit_for(30, "error", [{"eventId": "e-1"}], window=8))
+        await asyncio.sleep(0.1)
+        emitting.cancel()
+        await asyncio.wait([emitting])
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        await line._client.emit("error", {"eventId": "e-2"}, namespace=bare.NAMESPACE, callback=answered.set_result)
+        await asyncio.wait_for(answered, 10)
+        gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_server_that_does_not_answer_is_said() -> None:

@@ -98,6 +98,31 @@ def test_a_time_that_is_none_or_too_short_is_refused(run: Run, text: str) -> Non
     assert "--soak" in answer.err
 
 
+@pytest.mark.parametrize("options", [(), ("--cameras", "1"), ("--soak", "30m")])
+def test_a_clip_that_cannot_be_read_is_refused_before_anything_starts(
+    run: Run, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "bad.mp4").write_text("junk")
+    answer = run("bench", "--clip", tmp_path / "bad.mp4", *options)
+    assert answer.code == 2
+    assert "--clip: " in answer.err
+    assert "cannot be opened as a video" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--delivery", "--soak", "30m"), "--soak means nothing beside it"),
+        (("--delivery", "--cameras", "2"), "--cameras means nothing beside it"),
+        (("--source", "rtsp://10.0.0.5/live", "--cameras", "2"), "--cameras means nothing beside it"),
+    ],
+)
+def test_what_would_be_passed_over_in_silence_is_refused(run: Run, options: tuple[str, ...], words: str) -> None:
+    answer = run("bench", *options)
+    assert answer.code == 2
+    assert words in answer.err
+
+
 def test_a_run_whose_events_would_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="GB are free") as refused:
         bench_load._check_room(tmp_path, cameras=32, seconds=1e9)

@@ -15,7 +15,7 @@ from lpr.outbox.base import Ticket
 from lpr.outbox.sqlite import SqliteOutbox
 from lpr.testing.clock import FakeClock
 from lpr.wire import parse_overflow_details
-from tests.outbox.helpers import SqliteStore, detection, failure, picture
+from tests.outbox.helpers import SqliteStore, detection, failure, picture, status
 
 
 def run(*arguments: str | Path) -> int:
@@ -87,6 +87,9 @@ async def test_the_list_shows_plates_codes_and_reasons(store: SqliteStore, capsy
     assert "29A12345" in text
     assert "CAMERA_DISCONNECTED" in text
     assert "dead: NO_GATE không có cổng GATE_009" in text
+    await outbox.put_status(status())
+    assert run("queue", "list", "--data-dir", store.data_dir) == 0
+    assert "status processing" in printed(capsys), "`error` alone would be taken for one"
     await outbox.close()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -209,7 +211,23 @@ def test_vietnamese_file_names_come_through(run: Run, tmp_path: Path) -> None:
 def test_the_address_of_a_camera_is_no_picture_and_its_password_is_not_printed(
     run: Run, options: tuple[str, ...]
 ) -> None:
-    answer = run("read", "rtsp://an:s3cr3t@camera/live", *options)
+    answer = run("read", "rtsp://an:s3cr3t@camera/live", "usb:0", "usb:1", *options)
     assert answer.code == 1
-    assert "is the address of a camera" in answer.out + answer.err
+    assert "error: rtsp://an:***@camera/live is the address of a camera" in answer.err
+    assert "error: usb:0 is the address of a camera" in answer.err
+    assert answer.err.count("hint: `lpr-agent check` tries the cameras of the configuration") == 1
     assert "s3cr3t" not in answer.out + answer.err
+
+
+def test_what_the_decoder_says_of_a_broken_clip_is_not_printed_beside_our_own_words(tmp_path: Path) -> None:
+    (tmp_path / "bad.mp4").write_text("junk")
+    done = subprocess.run(
+        [sys.executable, "-m", "lpr.cli", "read", str(tmp_path / "bad.mp4")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    error, hint = done.stderr.splitlines()
+    assert hint.startswith("hint: ")
+    assert error.startswith(f"error: {tmp_path}/bad.mp4 cannot be opened as a video")

@@ -165,7 +165,9 @@ def test_two_cameras_of_one_id_are_refused(write: Write) -> None:
 
 
 def test_no_camera_at_all_is_refused(write: Write) -> None:
-    assert "cameras must list at least one camera" in complaint(write(GOOD.split("cameras:")[0] + "cameras: []\n"))
+    for nothing in ("cameras: []", "cameras:", "cameras: {CAM_001: {source: usb:0}}"):
+        said = complaint(write(GOOD.split("cameras:")[0] + nothing + "\n"))
+        assert "line 3, cameras must list at least one camera" in said
 
 
 def test_a_certificate_without_its_key_is_refused(write: Write) -> None:
