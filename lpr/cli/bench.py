@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lpr.cli.options import JsonOption, print_json
-from lpr.domain.errors import CaptureError, ConfigError
+from lpr.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from lpr.agent.bench import BenchReport
@@ -73,7 +73,9 @@ def bench(
         bench_delivery.delivery(seconds=seconds, backlog=backlog, data_dir=data_dir, as_json=as_json)
         return
     if clip is not None:
-        _check_clip(clip)
+        from lpr.cli.clips import check_clip
+
+        check_clip(clip)
     if cameras is None and soak is None and not source:
         _bench_stages(clip, rounds, device, detail, data_dir, as_json=as_json)
         return
@@ -108,19 +110,6 @@ def _refuse_together(*, delivery: bool, **others: object) -> None:
     if others["source"] and (others["cameras"] or others["clip"]):
         what = "--cameras" if others["cameras"] else "--clip"
         raise ConfigError(f"--source names the cameras: {what} means nothing beside it")
-
-
-def _check_clip(clip: Path) -> None:
-    """Before anything is started: a clip that cannot be read would be a camera that shows nothing."""
-    from lpr.capture.base import CameraSettings
-    from lpr.capture.decoder_log import DecoderMessages
-    from lpr.capture.source import frames_of
-    from lpr.domain.clock import SystemClock
-
-    with DecoderMessages():
-        first = next(frames_of(CameraSettings(camera_id="bench", source=str(clip)), SystemClock()), None)
-    if first is None or isinstance(first, CaptureError):
-        raise ConfigError(f"--clip: {first.message if first else f'{clip} holds no picture'}")
 
 
 def _duration(text: str) -> float:

@@ -42,6 +42,10 @@ def demo(
     """Watch plates arrive: a sample clip, a small back-end and the local page on this machine. Nothing to configure."""
     from lpr import logging
 
+    if clip is not None:
+        from lpr.cli.clips import check_clip
+
+        check_clip(clip)
     with tempfile.TemporaryDirectory(prefix="lpr-agent-demo-") as folder:
         # The log goes to a file: the terminal belongs to the table, and a failure still leaves its traces to show.
         log_file = Path(folder) / "agent.log"

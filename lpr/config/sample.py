@@ -20,7 +20,8 @@ lpr-agent's configuration. `lpr-agent check` tries everything in it; `lpr-agent 
 
 A line such as `#fps: 8` shows what holds where nothing is given, or an example: take the # away and change it.
 Each key can also be given as an environment variable: LPR_BACKEND__TOKEN, LPR_CAMERAS__CAM_001__FPS.
-Relative paths start at this file's folder. Keep the file readable for the agent's user only: it holds passwords."""
+Relative paths start at this file's folder. Keep the file readable for the agent's user only: it holds passwords.
+What holds ` #` or `: `, or begins with a sign (& * ! | > % @ [ {), must stand in single quotes, passwords above all."""
 
 # Not needed, yet what an installer sets first.
 _SHOWN = {

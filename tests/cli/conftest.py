@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,7 +36,13 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
         monkeypatch.delenv(name, raising=False)
     # Wide enough that no message is broken where a test looks for it.
     monkeypatch.setenv("COLUMNS", "200")
+    log = logging.getLogger()
+    before = list(log.handlers)
     yield
+    # A command sets the log up for its process; the next test is to find none that is kept.
+    for handler in [each for each in log.handlers if each not in before]:
+        log.removeHandler(handler)
+        handler.close()
     assert "s3cret" not in str(sys.exc_info())
 
 

@@ -98,15 +98,19 @@ def test_a_time_that_is_none_or_too_short_is_refused(run: Run, text: str) -> Non
     assert "--soak" in answer.err
 
 
-@pytest.mark.parametrize("options", [(), ("--cameras", "1"), ("--soak", "30m")])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("bench", ()), ("bench", ("--cameras", "1")), ("bench", ("--soak", "30m")), ("demo", ())],
+)
 def test_a_clip_that_cannot_be_read_is_refused_before_anything_starts(
-    run: Run, tmp_path: Path, options: tuple[str, ...]
+    run: Run, tmp_path: Path, command: str, options: tuple[str, ...]
 ) -> None:
     (tmp_path / "bad.mp4").write_text("junk")
-    answer = run("bench", "--clip", tmp_path / "bad.mp4", *options)
+    answer = run(command, "--clip", tmp_path / "bad.mp4", *options)
     assert answer.code == 2
     assert "--clip: " in answer.err
     assert "cannot be opened as a video" in answer.err
+    assert answer.out == ""
 
 
 @pytest.mark.parametrize(
