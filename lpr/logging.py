@@ -5,6 +5,7 @@ structlog writes through the standard library's loggers, so that socketio, aioht
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from lpr.domain.errors import ConfigError
+from lpr.domain.errors import ConfigError, reason_of
 from lpr.domain.secrets import MASK, mask_secrets
 
 # These tell every packet at `info`; what matters of them our own link says.
@@ -183,9 +184,51 @@ def _stream_handler(stream: TextIO, mask: SecretMask, *, as_console: bool, kept:
     return handler
 
 
+class _LogFile(WatchedFileHandler):
+    """A file that may be rotated from outside. A disk that is full or a folder that is gone stops nobody's work.
+
+    That is said once, to the other handlers, and so is its end; what could not be written is in those alone.
+    """
+
+    _failed = _told = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write `record`, or note that it could not be written."""
+        self._failed = False
+        try:
+            super().emit(record)
+        except OSError:  # from looking whether it was rotated
+            self.handleError(record)
+        if self._told and not self._failed:
+            self._told = False
+            self._tell(logging.INFO, f"the log's file {self.baseFilename} can be written again")
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Called where an error is being handled; `logging` would print a page for each line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._failed = True
+        if not self._told:
+            self._told = True
+            self._tell(logging.ERROR, f"the log's file {self.baseFilename} cannot be written: {reason_of(error)}")
+
+    def close(self) -> None:
+        """Close it, with what could not be written."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+    def _tell(self, level: int, words: str) -> None:
+        record = logging.LogRecord("lpr", level, __file__, 0, words, None, None)
+        for handler in logging.getLogger().handlers:
+            if handler is not self:
+                handler.handle(record)
+
+
 def _file_handler(file: Path, mask: SecretMask) -> logging.Handler:
     try:
-        handler = WatchedFileHandler(file, encoding="utf-8", errors="backslashreplace")
+        handler = _LogFile(file, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(
             f"log.file: {file} cannot be opened for writing: {error.strerror}",

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -32,6 +33,9 @@ def _as_before() -> Iterator[None]:
     root.setLevel(level)
     threading.excepthook = hook
     logging.captureWarnings(False)
+
+
+NOT_THERE = "No such file or directory"
 
 
 def logged(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -129,6 +133,35 @@ def test_the_file_gets_json_too_and_may_be_rotated(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"log\.file: .*cannot be opened"):
         configure(file=tmp_path / "nowhere" / "agent.log", stream=io.StringIO())
+
+
+def test_a_folder_that_is_gone_stops_nobody_is_said_once_and_the_file_is_taken_up_again(tmp_path: Path) -> None:
+    stream, folder = io.StringIO(), tmp_path / "log"
+    folder.mkdir()
+    configure(format="json", stream=stream, file=folder / "agent.log", secrets=["s3cret"])
+    get_logger("x").info("before")
+    shutil.rmtree(folder)
+    for number in range(3):
+        get_logger("x").info("without", number=number)
+    folder.mkdir()
+    get_logger("x").info("again")
+
+    said = [line["event"] for line in logged(stream)]
+    lost, back = f"the log's file {folder}/agent.log cannot", f"the log's file {folder}/agent.log can be written again"
+    assert [each for each in said if each.startswith("the log's")] == [f"{lost} be written: {NOT_THERE}", back]
+    assert said.count("without") == 3
+    assert [json.loads(line)["event"] for line in (folder / "agent.log").read_text("utf-8").splitlines()] == ["again"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_is_said_once_and_not_with_a_page_for_each_line(capfd: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    configure(format="json", stream=stream, file=Path("/dev/full"))
+    for number in range(5):
+        get_logger("x").info("line", number=number)
+    assert [line["event"] for line in logged(stream)].count("line") == 5
+    assert len([line for line in logged(stream) if "/dev/full cannot be written: No space left" in line["event"]]) == 1
+    assert capfd.readouterr().err == ""
 
 
 def test_configuring_again_replaces_what_was_there() -> None:
