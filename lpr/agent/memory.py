@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from lpr.domain.clock import Instant
+from lpr.domain.errors import reason_of
 from lpr.durable import replace_file
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
@@ -31,7 +32,7 @@ class TrackingMemory:
         self._guards: dict[str, RepeatGuard] = {}
         self._standing: dict[str, StandingMemory] = {}
         self._kept = self._read()
-        self._written = ""
+        self._written = self._told = ""
 
     def guard(self, gate_id: str, repeat_after_s: float, now: Instant) -> RepeatGuard:
         """The guard that all cameras of a gate share; it forgets after `repeat_after_s` from now on."""
@@ -69,9 +70,13 @@ class TrackingMemory:
             return
         try:
             replace_file(self._path, text)
-            self._written = text
         except OSError as error:
-            log.warning("tracking memory not saved", path=str(self._path), error=error.strerror)
+            # Once: it is written every few seconds while vehicles pass.
+            if reason_of(error) != self._told:
+                log.warning("tracking memory not saved", path=str(self._path), error=reason_of(error))
+            self._told = reason_of(error)
+        else:
+            self._written, self._told = text, ""
 
     def _read(self) -> dict[str, Any]:
         try:

@@ -24,6 +24,7 @@ class EpochFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._last = 0
+        self._told = ""
 
     def next(self) -> int:
         """One more than ever before, on disk before it is returned.
@@ -37,7 +38,12 @@ class EpochFile:
             replace_file(self._path, json.dumps({"epoch": self._last}))
         except OSError as error:
             trouble = _unusable(self._path, error)
-            log.warning("number of the connection not kept", error=trouble.message, hint=trouble.hint)
+            # Once: in an outage there is a connection to be tried every half minute.
+            if trouble.message != self._told:
+                log.warning("number of the connection not kept", error=trouble.message, hint=trouble.hint)
+            self._told = trouble.message
+        else:
+            self._told = ""
         return self._last
 
     def _read(self) -> int:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from lpr.agent.memory import FILE_NAME, TrackingMemory
 from lpr.agent.timekeeping import clock_status, kernel_synchronised
@@ -54,6 +55,20 @@ def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     memory.save()
 
     assert not (tmp_path / "gone").exists()
+
+
+def test_what_cannot_be_saved_is_said_once_until_it_can(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    memory = TrackingMemory(folder)
+    with capture_logs() as logs:
+        for number in range(3):
+            memory.write(f"[{number}]")
+        folder.mkdir()
+        memory.write("[3]")
+        (folder / FILE_NAME).unlink()
+        folder.rmdir()
+        memory.write("[4]")
+    assert [each["event"] for each in logs] == ["tracking memory not saved"] * 2
 
 
 def test_a_clock_that_says_1970_is_not_synchronised_whatever_the_kernel_says() -> None:

@@ -51,3 +51,16 @@ def test_a_damaged_file_of_commands_is_an_empty_one(tmp_path: Path, content: str
     assert len(seen) == 0
     seen.add("a")
     assert "a" in SeenCommands(path)
+
+
+def test_a_number_that_cannot_be_kept_grows_all_the_same_and_is_said_once_until_it_can(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    epochs = EpochFile(folder / "epoch.json")
+    with capture_logs() as logs:
+        assert [epochs.next() for _ in range(3)] == [1, 2, 3]
+        folder.mkdir()
+        assert epochs.next() == 4
+        (folder / "epoch.json").unlink()
+        folder.rmdir()
+        assert epochs.next() == 5
+    assert [each["event"] for each in logs] == ["number of the connection not kept"] * 2
