@@ -275,9 +275,13 @@ async def check_backend(config: AgentConfig) -> Sequence[Finding]:
     """Name, TCP, certificate, namespace, token and hello, each as far as the one before it carried."""
     settings = link_settings(config, boot_id=str(uuid.uuid4()))
     findings: list[Finding] = []
+    secure = settings.url.lower().startswith("https")
     try:
+        if secure:
+            # What is wrong with our own files is told though the back-end may be away.
+            await asyncio.to_thread(tls_context, settings)
         findings.append(await _reach(settings))
-        if settings.url.lower().startswith("https"):
+        if secure:
             findings.append(await _certificate(settings))
         findings += await _join(settings)
     except LinkError as error:

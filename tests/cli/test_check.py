@@ -225,6 +225,12 @@ class TestBackend:
         assert verdicts(findings) == [Verdict.OK, Verdict.OK]
         assert "namespace /ai entered with a token; it answers agent_hello" in findings[1].message
 
+    async def test_a_file_of_ours_that_is_no_certificate_is_told_though_nobody_answers(self, tmp_path: Path) -> None:
+        (tmp_path / "ca.pem").write_text("junk")
+        backend = {"url": "https://127.0.0.1:9", "ca_file": str(tmp_path / "ca.pem")}
+        [finding] = await checks.check_backend(config(tmp_path, backend=backend))
+        assert "ca.pem cannot be used" in finding.message
+
     async def test_a_refused_token_fails_after_what_worked(self, tmp_path: Path) -> None:
         async with Backend(BackendSettings(port=0, token="abcdef")) as backend:
             findings = await checks.check_backend(config(tmp_path, backend={"url": backend.url, "token": "wr0ng"}))
