@@ -13,13 +13,14 @@ from typing import Final
 
 from ruamel.yaml.nodes import ScalarNode
 
-from lpr.domain.address import has_certain_host
+from lpr.domain.address import has_certain_host, has_path
 
 SECRET_KEYS: Final = frozenset({"token", "source", "analyse_source"})
 """The keys whose values hold passwords."""
 
 _COMMENT = re.compile(r"\s*#(?P<words>.*)")
 _ENDS_IN_PASSWORD = re.compile(r"[?&;][^=&;\s]*(?:pass|pwd|token|secret|key|auth)[^=&;\s]*=[^&;\s]*$", re.IGNORECASE)
+_LOGINS_END = re.compile(r" ?\S*@\S")
 _ENDS: Final = "ends at ` #`, which begins a comment in YAML"
 _NULL_TAG: Final = "tag:yaml.org,2002:null"
 
@@ -42,11 +43,12 @@ def doubt_of(key: str, node: ScalarNode, rest: str) -> Doubt | None:
     comment = _COMMENT.match(rest)
     if comment is None or node.style is not None:
         return None
-    if key != "token" and _breaks_off(node.value, comment["words"]):
-        return Doubt(f"{_ENDS}: put all of it in quotes", certain=True)
     # `#such` was hardly written as a comment, `# such` was.
     tight = comment["words"][:1].strip() != ""
-    if tight and (key == "token" or _ENDS_IN_PASSWORD.search(node.value)):
+    goes_on = key != "token" and _goes_on(node.value, comment["words"])
+    if goes_on and not has_path(node.value):
+        return Doubt(f"{_ENDS}: put all of it in quotes", certain=True)
+    if goes_on or (tight and (key == "token" or _ENDS_IN_PASSWORD.search(node.value))):
         words = f"{_ENDS}: if it goes on there, put all of it in quotes; if not, write a space after the #"
         return Doubt(words, certain=False)
     return None
@@ -66,6 +68,7 @@ def _doubt_of_empty(key: str, node: ScalarNode, rest: str) -> Doubt | None:
     return Doubt("is empty, because # begins a comment in YAML: put it in quotes", certain=key != "token")
 
 
-def _breaks_off(address: str, comment: str) -> bool:
-    """Whether the host of a camera's address stands in what became a comment."""
-    return "://" in address and "@" in comment and "://" not in comment and not has_certain_host(address)
+def _goes_on(address: str, comment: str) -> bool:
+    """Whether the host of a camera's address may stand in what became a comment."""
+    looks_so = "://" in address and _LOGINS_END.match(comment) and "://" not in comment
+    return bool(looks_so) and not has_certain_host(address)

@@ -164,6 +164,14 @@ def has_certain_host(text: str) -> bool:
         return False
 
 
+def has_path(text: str) -> bool:
+    """Whether a network camera's address goes on after host and port."""
+    try:
+        return parse_address(text).path != ""
+    except ValueError:
+        return False
+
+
 def mask_address(text: str) -> str:
     """A source text, right or wrong, with its password hidden."""
     text = text.strip()

@@ -275,6 +275,21 @@ async def test_a_stream_that_changes_its_size_on_the_way_is_taken_at_its_new_siz
     assert "p@ss" not in str(logs)
 
 
+async def test_single_pictures_over_rtsp_are_taken_at_their_new_size_over_the_same_connection(
+    rtsp: StartServer,
+) -> None:
+    server, diary = rtsp(codec="jpeg", size=(640, 480)), Diary()
+    async with CameraReader(settings(server.url()), on_change=diary.note) as reader:
+        await diary.until(CameraState.RUNNING)
+        assert await size_of_frames(reader, lambda _size, _at_s: True) == (640, 480)
+        server.order("size 1280 720")
+        ordered_s = time.monotonic()
+        assert await size_of_frames(reader, lambda size, _at_s: size != (640, 480)) == (1280, 720)
+        assert time.monotonic() - ordered_s <= NOTICED_WITHIN_S
+    assert diary.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED]
+    assert reader.statistics().tries == 1
+
+
 async def size_of_frames(reader: CameraReader, enough: Callable[[tuple[int, int], float], bool]) -> tuple[int, int]:
     """The width and height of the first frame that is enough, which is asked with them and when it was taken."""
     async with asyncio.timeout(30):

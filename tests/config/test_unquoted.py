@@ -101,6 +101,7 @@ def test_an_address_that_yaml_cuts_or_that_cannot_be_read_is_refused_with_what_t
         ),
         (with_token("#s3cret"), "line 3, backend.token is empty, because # begins a comment in YAML"),
         (with_source("http://10.0.0.5/v?user=an&pwd=ab #s3cret"), "line 5, cameras[0].source ends at ` #`"),
+        (with_source("rtsp://camera/live #an@site.vn"), "line 5, cameras[0].source ends at ` #`"),
         (with_source("rtsp://user:12/s3cret@cam/live"), "line 5, cameras[0].source is read as an address without user"),
     ],
 )
@@ -128,6 +129,7 @@ def test_a_token_at_the_end_of_its_section_is_looked_at_too(write: Write) -> Non
         with_source("rtsp://user:s3cret@10.0.0.5/live   # or usb:0"),
         with_source("rtsp://user:s3cret@10.0.0.5/live #main gate"),
         with_source("rtsp://10.0.0.5/live # ask an@site.vn"),
+        with_source("rtsp://camera/live # ask an@site.vn"),
         with_source("rtsp://camera/live # or rtsp://user:s3cret@camera/sub"),
         with_source("'rtsp://user:s3 #cret@10.0.0.5/live'"),
         with_source("&first rtsp://user:s3cret@10.0.0.5/live"),
