@@ -351,6 +351,27 @@ def test_vietnamese_text_is_stored_as_it_is_and_read_back_unharmed() -> None:
     assert wire.from_json(text) == body_of(detection())
 
 
+def test_a_stored_text_is_what_any_other_encoder_would_write() -> None:
+    values = [
+        'Đ\u2028\x7f\x00\b\n"/\\',
+        "🚗",
+        -0.0,
+        0.1,
+        123456.789,
+        2**70,
+        -3,
+        True,
+        None,
+        [],
+        {},
+        {"": ["a", {"b": 1}]},
+    ]
+    body = body_of(failure(details={"values": values}))
+    assert wire.to_json(body) == json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    extremes = {"large": 1e300, "small": 5e-324, "whole": 1e16}
+    assert wire.from_json(wire.to_json(extremes)) == extremes
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3"])
 def test_a_stored_text_that_is_no_object_is_refused(text: str) -> None:
     with pytest.raises(ProtocolError, match="stored message"):
