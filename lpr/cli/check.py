@@ -54,6 +54,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def _configuration(path: Path | None) -> tuple[list[Finding], AgentConfig | None]:
     """What there is to say about the configuration, and the one in force; None where it is wrong."""
     from lpr.cli.findings import failed, ok, warn
+    from lpr.cli.service_user import check_files
     from lpr.config import effective_config, load
 
     try:
@@ -63,7 +64,8 @@ def _configuration(path: Path | None) -> tuple[list[Finding], AgentConfig | None
     in_force, warnings = effective_config(loaded.config, set_aside=False)
     count = len(in_force.cameras)
     findings = [ok("configuration", f"{loaded.file}, {count} camera{'' if count == 1 else 's'}")]
-    return findings + [warn("configuration", words) for words in (*loaded.warnings, *warnings)], in_force
+    findings += [warn("configuration", words) for words in (*loaded.warnings, *warnings)]
+    return findings + check_files(loaded.file, in_force), in_force
 
 
 async def _try(config: AgentConfig, printer: _Lines | _Json) -> None:
