@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lpr.domain.clock import Clock, SystemClock, isoformat_ms
-from lpr.domain.errors import OutboxError
+from lpr.domain.errors import OutboxError, reason_of
 from lpr.outbox.files import BESIDE_DATABASE, DATABASE, PICTURES, is_damage, lock_holder, translate
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.pictures import PictureFile
@@ -207,7 +207,8 @@ class QueueFile:
             exported = self._export_to(directory, state, progress)
             (directory / f"{EXPORT_FILE}.part").replace(target)
         except OSError as error:
-            raise translate(error, "export to", directory) from error
+            hint = "name a new folder, where you may write and the disk has room"
+            raise OutboxError(f"cannot export to {directory}: {reason_of(error)}", hint=hint) from error
         return exported
 
     def _export_to(self, directory: Path, state: State | None, progress: Callable[[int, int], None] | None) -> Exported:

@@ -221,6 +221,17 @@ async def test_an_export_holds_every_event_with_pictures_that_open(
     await outbox.close()
 
 
+async def test_an_export_to_where_nothing_can_be_written_says_what_to_name(
+    store: SqliteStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outbox, _ = await filled(store)
+    assert run("queue", "export", "/proc/nowhere/export", "--data-dir", store.data_dir) == 1
+    said = capsys.readouterr().err
+    assert "cannot export to /proc/nowhere/export: No such file or directory" in said
+    assert "hint: name a new folder" in said
+    await outbox.close()
+
+
 def test_a_directory_without_a_queue_is_an_error_with_a_remedy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
