@@ -161,6 +161,10 @@ class Delivery:
 
     # The outbox
 
+    def expected(self, now: float) -> None:
+        """An event is being recorded."""
+        self._pace.give_way(now)
+
     def recorded(self, now: float, ticket: Ticket) -> None:
         """An event has been recorded."""
         if ticket.event_type == PROCESSING_STATUS:
@@ -224,6 +228,8 @@ class Delivery:
         self._line.answered(now, sent_at=flight.sent_at, size_bytes=flight.ticket.size_bytes)
         if flight.backlog:
             self._pace.answered(now - flight.sent_at)
+        else:
+            self._pace.live_came_through()
         self._answered_order = max(self._answered_order, flight.order)
         match ack:
             case Stored() | Duplicate():
@@ -374,7 +380,7 @@ class Delivery:
         if backlog:
             self._pace.sent(now)
         else:
-            self._pace.sent_live()
+            self._pace.sent_live(now)
         if self._hold_until:
             self._hold_until = now + self._hold_s()
         self._emissions += 1

@@ -113,6 +113,7 @@ class Relay:
         self._alarm = Alarm(self._clock, self._wake.set)
         self._progress_at_s = 0.0
         self._token: str | None = None
+        outbox.on_recording(lambda: self._delivery.expected(self._now()))
         outbox.on_recorded(self._recorded)
 
     # For the agent

@@ -118,6 +118,12 @@ class Outbox(Protocol):
         """The queue in numbers."""
         ...
 
+    def on_recording(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop for every event whose record begins while the link is up: it will come to
+        wait in a moment, and whoever has time should leave disk and processor to it.
+        """
+        ...
+
     def on_recorded(self, listener: Callable[[Ticket], None]) -> None:
         """Call `listener` in the event loop for every event that has newly come to wait.
 

@@ -236,6 +236,7 @@ class MemoryOutbox:
         self._boot_id = boot_id
         self._loaded: set[str] = set()
         """Events that may be on their way."""
+        self._on_recording: list[Callable[[], None]] = []
         self._on_recorded: list[Callable[[Ticket], None]] = []
         self._on_trouble: list[Callable[[ErrorRaised], None]] = []
         self._queue.expire()
@@ -244,6 +245,8 @@ class MemoryOutbox:
 
     async def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
         """Keep an event. Raises `OutboxFullError` where it is larger than the whole queue."""
+        for on_recording in self._on_recording if link_up else ():
+            on_recording()
         self._queue.expire()
         ticket = self._queue.record(event, link_up=link_up)
         self._finish([ticket])
@@ -284,6 +287,10 @@ class MemoryOutbox:
     async def status(self) -> QueueStatus:
         """The queue in numbers."""
         return self._queue.status()
+
+    def on_recording(self, listener: Callable[[], None]) -> None:
+        """Call `listener` for every event whose record begins while the link is up."""
+        self._on_recording.append(listener)
 
     def on_recorded(self, listener: Callable[[Ticket], None]) -> None:
         """Call `listener` for every event that has newly come to wait."""

@@ -55,6 +55,7 @@ class SqliteOutbox:
         self._unwritten = Unwritten()
         self._held = self._unwritten.held
         self._fresh = Fresh()
+        self._on_recording: list[Callable[[], None]] = []
         self._on_recorded: list[Callable[[Ticket], None]] = []
         self._on_trouble: list[Callable[[ErrorRaised], None]] = []
         self._told = [error for error, _ in files.queue.take_troubles()]
@@ -140,6 +141,8 @@ class SqliteOutbox:
             recorded[:] = [(row, queue.thinned)]
             return [ticket]
 
+        for on_recording in self._on_recording if link_up else ():
+            on_recording()
         (ticket,) = await self._write(run, defer=lambda error: self._hold_event(event, link_up, error))
         ((row, thinned),) = recorded
         self._has_unsure = self._has_unsure or row.unsure_boot is not None
@@ -268,6 +271,10 @@ class SqliteOutbox:
     async def status(self) -> QueueStatus:
         """The queue in numbers."""
         return await self._read(self._status)
+
+    def on_recording(self, listener: Callable[[], None]) -> None:
+        """Call `listener` in the event loop for every event whose record begins while the link is up."""
+        self._on_recording.append(listener)
 
     def on_recorded(self, listener: Callable[[Ticket], None]) -> None:
         """Call `listener` in the event loop for every event that has newly come to wait."""

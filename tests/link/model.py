@@ -81,6 +81,11 @@ class World:
         self.step()
         return name
 
+    def expect(self) -> None:
+        """An event is being recorded, or begins to be and fails."""
+        self.machine.expected(self.now)
+        self.step()
+
     def connect(self, rate: float | None = None) -> None:
         self.up, self.rate = True, rate
         self.machine.link_up(self.now, replay_per_second=rate)

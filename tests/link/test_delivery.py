@@ -133,6 +133,63 @@ def test_a_live_event_never_waits_behind_a_backlog_that_waits_for_itself(each_s:
     assert max(widths) <= 2
 
 
+def about_to_record() -> World:
+    """A backlog on its way, of which nothing is in flight: it would go on at once, were nothing being recorded."""
+    world = World()
+    for _ in range(200):
+        world.record()
+    world.connect()
+    world.page()
+    for _ in range(20):
+        world.advance(0.002)
+        answer(world, in_flight(world)[0], Stored())
+    world.expect()
+    while world.open:
+        answer(world, in_flight(world)[0], Stored())
+    return world
+
+
+def test_the_backlog_gives_way_to_an_event_that_is_being_recorded_until_it_is_answered() -> None:
+    world = about_to_record()
+    world.advance(0.003)
+    live = world.record()
+    world.advance(0.004)
+    assert in_flight(world) == [live]
+    answer(world, live, Stored())
+    assert len(world.open) > 0
+
+
+def test_the_backlog_goes_on_where_nothing_has_come_in_a_hundredth_of_a_second() -> None:
+    world = about_to_record()
+    wake = world.machine.wake_at(world.now)
+    assert wake == pytest.approx(world.now + 0.01)
+    world.advance(wake - world.now)
+    assert len(world.open) > 0
+
+
+def test_the_backlog_gives_way_to_a_slow_line_for_a_moment_only() -> None:
+    world = about_to_record()
+    live = world.record()
+    world.advance(0.011)
+    assert in_flight(world)[0] == live
+    assert len(world.open) > 1
+
+
+def test_events_that_are_always_about_to_come_do_not_starve_the_backlog() -> None:
+    world = about_to_record()
+    start, taken = world.now, 0
+    while world.now < start + 1.0:
+        world.expect()
+        world.advance(0.005)
+        for name in in_flight(world):
+            world.expect()
+            answer(world, name, Stored())
+            taken += 1
+        if world.fetches:
+            world.page()
+    assert 15 <= taken <= 80  # four in flight, every twentieth of a second
+
+
 def test_a_rate_of_nothing_holds_the_backlog_back_and_lets_live_events_pass() -> None:
     world = World()
     world.record()

@@ -36,6 +36,10 @@ class DeliveryMachine(RuleBasedStateMachine):
     def something_is_recorded(self, kind: str, size: int) -> None:
         self.world.record(kind, size)
 
+    @rule()
+    def something_is_about_to_be_recorded(self) -> None:
+        self.world.expect()
+
     @rule(amount=st.integers(1, 40), size=SIZES)
     def many_are_recorded(self, amount: int, size: int) -> None:
         for _ in range(amount):

@@ -172,6 +172,17 @@ async def test_a_dead_letter_no_longer_waits_and_keeps_its_reason(store: Store, 
     await outbox.close()
 
 
+async def test_who_listens_knows_of_an_event_before_it_waits(store: Store) -> None:
+    outbox = await store.open()
+    told: list[str] = []
+    outbox.on_recording(lambda: told.append("begun"))
+    outbox.on_recorded(lambda ticket: told.append(ticket.event_id))
+    offline = await outbox.record(detection("29A1"), link_up=False)
+    live = await outbox.record(detection("29A2"), link_up=True)
+    assert told == [offline.event_id, "begun", live.event_id]
+    await outbox.close()
+
+
 async def test_a_dead_letter_that_is_retried_waits_again_in_its_old_place(store: Store) -> None:
     outbox = await store.open()
     told: list[Ticket] = []
