@@ -1,6 +1,9 @@
 """The only place that builds the parts and joins them.
 
 service.py      `Agent`: builds every part in its order, runs them, closes them in reverse
+settings.py     what the parts need of the configuration
+readers.py      which device reads for which camera, and what does its work where it fails
+reporter.py     the status, the queue's state, and what the link says, told without being asked
 pipeline.py     one camera: frames -> reads -> passages -> recorded events
 larger.py       the larger stream of a camera whose smaller one is analysed
 losses.py       what is told of a camera's losses, however many streams it has

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from lpr.agent.evidence import plate_detected
 from lpr.agent.pipeline import tracking_settings
-from lpr.agent.service import detail_of, link_settings
+from lpr.agent.settings import detail_of, link_settings
 from lpr.backend.server import Backend, BackendSettings
 from lpr.capture.base import CameraSettings
 from lpr.capture.source import frames_of

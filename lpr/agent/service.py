@@ -25,15 +25,16 @@ from lpr.agent.memory import TrackingMemory
 from lpr.agent.page import PageSource, picture_of
 from lpr.agent.pipeline import CameraPipeline, DecoderSays
 from lpr.agent.publisher import Publisher
+from lpr.agent.readers import Readers
+from lpr.agent.reporter import LinkNews, Reporter
+from lpr.agent.settings import detail_of, link_settings, outbox_limits, same_pictures
 from lpr.agent.timekeeping import ClockWatch, clock_is_right
 from lpr.capture.reader import SourceFactory
 from lpr.capture.source import open_source
 from lpr.config import (
     WHY_FIXED,
-    AckRule,
     AgentConfig,
     CameraConfig,
-    DetectorInput,
     Precision,
     RuntimeOverrides,
     apply_changes,
@@ -45,46 +46,32 @@ from lpr.domain.errors import (
     CaptureError,
     ConfigError,
     LprError,
-    OutboxError,
     VisionError,
     WebError,
 )
 from lpr.domain.events import CameraState, ErrorCode, Jpeg, ProcessingStatus, Severity
 from lpr.imaging import encode_jpeg_within
-from lpr.link.base import DeliveryLimits, LinkSettings, LinkState
-from lpr.link.clearer import Rejection
+from lpr.link.base import LinkState
 from lpr.link.commands import CommandInbox
 from lpr.link.files import EpochFile, SeenCommands
-from lpr.link.relay import Delivered, Relay
+from lpr.link.relay import Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.metrics import Metrics
-from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.sqlite import SqliteOutbox
 from lpr.tracking.repeat import RepeatGuard
 from lpr.vision.engine import EngineOptions
-from lpr.vision.plate_reader import PlateReader
-from lpr.vision.vision import Detail, Vision, VisionOptions
+from lpr.vision.vision import Vision, VisionOptions
 from lpr.web.server import serve
 
-STATUS_EVERY_S = 30.0
-STATUS_NOT_WITHIN_S = 0.25
-"""Several cameras that change at once are told in one status."""
-QUEUE_LOOK_EVERY_S = 1.0
 PAGE_AGAIN_AFTER_S = 5.0
 """How long after an attempt to serve the local page that failed the next one is made."""
 LAST_WORDS_S = 5.0
 """What an agent that cannot work waits for the link, so that the back-end hears why."""
-FALLBACK_DEVICE = "CPU"
-"""What is in every machine."""
-SERVER_ERROR_EVERY_S = 3600.0
-"""Answers that cannot be read are told once in this time: the telling itself may be answered so."""
 REMEMBER_EVERY_S = 20.0
 """How often what the trackers must not forget is written down while nothing passes."""
 GRACE_S = 8.0
 """What a stopping agent gives the relay for what is in flight; what is left waits on disk."""
 SNAPSHOT_MAX_BYTES = 600_000
-WIDE_REGION = 0.5
-"""Share of the frame's width from which a region needs the finer detector input."""
 
 log = structlog.get_logger("agent")
 
@@ -124,13 +111,11 @@ class Agent:
         self._clock_is_right = is_clock_right
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
-        self._changed = asyncio.Event()
         self._camera_ended = asyncio.Event()
         self._remembering = asyncio.Lock()
         self._configuring = asyncio.Lock()
         """One change of the configuration at a time: it is read, kept and taken in steps."""
         self._group: asyncio.TaskGroup | None = None
-        self._server_fault_told_s = float("-inf")
 
     # Life
 
@@ -166,6 +151,7 @@ class Agent:
                 link=self._relay.state,
                 clock=self.clock,
             )
+            self._reporter = Reporter(self._outbox, self.board, self.metrics, self.clock)
             self._outbox.on_trouble(lambda error: self.metrics.error(error.code))
             try:
                 async with asyncio.TaskGroup() as group:
@@ -195,8 +181,8 @@ class Agent:
             background.append(group.create_task(self._open_page_later(stack), name="page"))
         background += [
             group.create_task(inbox.run(), name="commands"),
-            group.create_task(self._report_status(), name="status"),
-            group.create_task(self._watch_queue(), name="queue"),
+            group.create_task(self._reporter.report(), name="status"),
+            group.create_task(self._reporter.watch_queue(), name="queue"),
             group.create_task(self._keep_remembering(), name="memory"),
             group.create_task(self._clock_watch().run(), name="clock"),
         ]
@@ -209,7 +195,7 @@ class Agent:
         log.info("stopping")
         await self.stop_cameras(tuple(self.pipelines))
         self._memory.save()
-        await self._put_status()
+        await self._reporter.put_status()
 
     async def _close_link(self, background: list[asyncio.Task[None]], inbox: CommandInbox) -> None:
         relay, *others = background
@@ -223,25 +209,20 @@ class Agent:
         log.info("stopped", waiting=queue.pending, dead_letters=queue.dead_letters)
 
     async def _open_outbox(self) -> SqliteOutbox:
-        limits = self.config.outbox
         return await SqliteOutbox.open(
             self.config.agent.data_dir,
             agent_id=self.config.agent.id,
             boot_id=self.boot_id,
             clock=self.clock,
             clock_is_right=self._clock_is_right,
-            limits=OutboxLimits(
-                max_bytes=limits.max_bytes,
-                max_age_s=limits.max_age.total_seconds(),
-                min_free_disk=limits.min_free_disk,
-                keep_delivered_s=limits.keep_delivered.total_seconds(),
-            ),
+            limits=outbox_limits(self.config),
         )
 
     def _make_link(self) -> tuple[Relay, CommandInbox]:
         data_dir = self.config.agent.data_dir
         seen = SeenCommands(data_dir / "commands.json")
         settings = link_settings(self.config, boot_id=self.boot_id)
+        news = LinkNews(self._publisher, self.clock)
         inbox = CommandInbox(
             CommandHandler(self).handle, seen=seen, server_now=lambda: relay.server_now(), metrics=self.metrics
         )
@@ -251,9 +232,9 @@ class Agent:
             lambda: SocketIoTransport(settings),
             next_epoch=EpochFile(data_dir / "epoch.json").next,
             on_command=inbox.submit,
-            on_rejected=self._rejected,
-            on_delivered=self._delivered,
-            on_nonsense=self._server_answered_nonsense,
+            on_rejected=news.rejected,
+            on_delivered=news.delivered,
+            on_nonsense=news.answer_was_nonsense,
             clock=self.clock,
             metrics=self.metrics,
         )
@@ -265,7 +246,7 @@ class Agent:
             outbox=self._outbox,
             offset_ms=lambda: self._relay.state().clock_offset_ms,
             raise_error=self._publisher.raise_error,
-            on_set=self._changed.set,
+            on_set=self._reporter.changed,
         )
 
     async def _open_vision(self, stack: AsyncExitStack) -> None:
@@ -276,9 +257,9 @@ class Agent:
         )
         try:
             vision = Vision(VisionOptions(engine=options, models=self.config.vision.model_dir), timer=self.metrics)
-            self._vision = await stack.enter_async_context(vision)
+            self._readers = Readers(await stack.enter_async_context(vision), self.board, self._publisher, self.metrics)
             for camera in self.config.cameras:
-                await self._reader_of(camera)
+                await self._readers.of(self.config, camera)
         except VisionError as error:
             await self._publisher.raise_error(
                 ErrorCode.MODEL_ERROR, error.message, severity=Severity.CRITICAL, details={"hint": error.hint or ""}
@@ -309,54 +290,11 @@ class Agent:
             if await self._open_page(stack, tell=log.debug):
                 return
 
-    async def _reader_of(self, camera: CameraConfig) -> PlateReader:
-        device, detail = self.config.device_of(camera), detail_of(self.config, camera)
-        if device in self.board.fallbacks:
-            device = FALLBACK_DEVICE
-        try:
-            reader = await self._vision.reader(device, detail)
-        except VisionError as error:
-            if device == FALLBACK_DEVICE:
-                raise
-            # A driver that an update broke must not leave the gate blind.
-            reader = await self._reader_instead_of(device, detail, error)
-        self._note_devices(camera, reader)
-        return reader
-
-    async def _reader_instead_of(self, device: str, detail: Detail, error: VisionError) -> PlateReader:
-        """The networks on `FALLBACK_DEVICE`, and word of it. Raises `VisionError` where they do not work there either:
-        then it is not the device.
-        """
-        reader = await self._vision.reader(FALLBACK_DEVICE, detail)
-        if device not in self.board.fallbacks:
-            self.board.fallbacks.add(device)
-            await self._publisher.raise_error(
-                ErrorCode.DEVICE_FALLBACK,
-                f"{error.message}; {FALLBACK_DEVICE} does its work",
-                severity=Severity.HIGH,
-                details={"device": device, "executes": FALLBACK_DEVICE, "hint": error.hint or ""},
-            )
-        return reader
-
-    def _note_devices(self, camera: CameraConfig, reader: PlateReader) -> None:
-        devices = self._vision.devices_of(reader)
-        for network, names in devices.items():
-            self.metrics.device(network, ",".join(names))
-        self.board.devices[camera.id] = ",".join(dict.fromkeys(name for names in devices.values() for name in names))
-
     async def _went_blind(self, camera: CameraConfig, error: VisionError) -> None:
         """A device has stopped working while the agent runs: its work is done elsewhere until the next start."""
         pipeline = self.pipelines.get(camera.id)
-        if pipeline is None or self.board.devices.get(camera.id) == FALLBACK_DEVICE:
-            return
-        device, detail = self.config.device_of(camera), detail_of(self.config, camera)
-        try:
-            reader = await self._reader_instead_of(device, detail, error)
-        except VisionError as again:
-            log.error("no other device reads either", camera=camera.id, error=again.message, hint=again.hint)
-            return
-        self._note_devices(camera, reader)
-        pipeline.read_with(reader)
+        if pipeline is not None and (reader := await self._readers.instead(self.config, camera, error)) is not None:
+            pipeline.read_with(reader)
 
     # Cameras (Operations of the command handler)
 
@@ -391,7 +329,7 @@ class Agent:
             self.board.last_pictures.pop(camera_id, None)
             self.pipelines[camera_id] = pipeline
             self._tasks[camera_id] = self._group.create_task(self._run_camera(pipeline), name=f"camera {camera_id}")
-        self._changed.set()
+        self._reporter.changed()
 
     async def stop_cameras(self, camera_ids: tuple[str, ...]) -> None:
         """Stop these; returns when their threads have ended and their open passages are recorded."""
@@ -400,7 +338,7 @@ class Agent:
         await asyncio.gather(*(pipeline.stop() for pipeline in pipelines))
         if tasks:
             await asyncio.wait(tasks)
-        self._changed.set()
+        self._reporter.changed()
 
     async def change_config(self, changes: Mapping[str, Any]) -> tuple[str, ...]:
         """Validate as a whole, keep on disk, apply. Raises `ConfigError`, and then nothing has changed."""
@@ -465,7 +403,7 @@ class Agent:
             self._guard_of(gate_id)
         for camera_id in changed:
             await self._follow(before.get(camera_id), after[camera_id])
-        self._changed.set()
+        self._reporter.changed()
         return changed
 
     async def _follow(self, before: CameraConfig | None, camera: CameraConfig) -> None:
@@ -475,7 +413,7 @@ class Agent:
             return
         pipeline = self.pipelines.get(camera.id)
         same_input = before is not None and detail_of(self.config, before) is detail_of(self.config, camera)
-        if pipeline is not None and before is not None and same_input and _same_pictures(before, camera):
+        if pipeline is not None and before is not None and same_input and same_pictures(before, camera):
             pipeline.configure(self.config, camera)
             return
         was_on = pipeline is not None
@@ -493,13 +431,13 @@ class Agent:
         return CameraPipeline(
             self.config,
             camera,
-            reader=await self._reader_of(camera),
+            reader=await self._readers.of(self.config, camera),
             guard=self._guard_of(camera.gate.id),
             standing=self._memory.standing(camera.id, now),
             publisher=self._publisher,
             clock=self.clock,
             metrics=self.metrics,
-            on_change=self._changed.set,
+            on_change=self._reporter.changed,
             on_published=self._remember,
             on_blind=partial(self._went_blind, camera),
             source_factory=self._source_factory,
@@ -519,7 +457,7 @@ class Agent:
                 del self.pipelines[camera_id]
                 del self._tasks[camera_id]
             self._camera_ended.set()
-            self._changed.set()
+            self._reporter.changed()
 
     async def _until_files_end(self) -> None:
         """A run over files ends by itself when they have ended and the back-end holds everything."""
@@ -537,37 +475,6 @@ class Agent:
 
     # What goes on beside the cameras
 
-    async def _report_status(self) -> None:
-        """A status at the start, at every change and every `STATUS_EVERY_S` seconds."""
-        while True:
-            self._changed.clear()
-            await self._put_status()
-            await self.clock.sleep(STATUS_NOT_WITHIN_S)
-            try:
-                async with asyncio.timeout(STATUS_EVERY_S):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
-
-    async def _put_status(self) -> None:
-        try:
-            self.board.queue = await self._outbox.status()
-            await self._outbox.put_status(self.board.status())
-        except OutboxError as error:
-            self.board.queue_fault = error.message
-            log.error("status could not be stored", error=error.message, hint=error.hint)
-
-    async def _watch_queue(self) -> None:
-        while True:
-            try:
-                self.board.queue = await self._outbox.status()
-                self.board.queue_fault = ""
-                self.metrics.queue(self.board.queue)
-            except OutboxError as error:
-                self.board.queue_fault = error.message
-                log.error("queue could not be asked", error=error.message, hint=error.hint)
-            await self.clock.sleep(QUEUE_LOOK_EVERY_S)
-
     async def _remember(self) -> None:
         async with self._remembering:
             await asyncio.to_thread(self._memory.write, self._memory.text())
@@ -577,87 +484,6 @@ class Agent:
         while True:
             await self.clock.sleep(REMEMBER_EVERY_S)
             await self._remember()
-
-    # What the link tells
-
-    async def _server_answered_nonsense(self, what: str) -> None:
-        now_s = self.clock.now().monotonic_s
-        if now_s - self._server_fault_told_s < SERVER_ERROR_EVERY_S:
-            return
-        self._server_fault_told_s = now_s
-        await self._publisher.raise_error(
-            ErrorCode.SERVER_ERROR,
-            f"the back-end's answer is not of the contract: {what}",
-            severity=Severity.MEDIUM,
-            details={"what": what},
-        )
-
-    def _delivered(self, delivered: Delivered) -> None:
-        self._publisher.delivered(delivered.ticket.event_id)
-
-    async def _rejected(self, rejection: Rejection) -> None:
-        ticket = rejection.ticket
-        self._publisher.rejected(ticket.event_id)
-        await self._publisher.raise_error(
-            ErrorCode.EVENT_REJECTED,
-            f"the back-end can never store {ticket.event_type} {ticket.event_id}: {rejection.reason}",
-            severity=Severity.HIGH,
-            details={
-                "eventId": ticket.event_id,
-                "sequence": ticket.sequence,
-                "code": rejection.code,
-                "reason": rejection.reason,
-            },
-        )
-
-
-def link_settings(config: AgentConfig, *, boot_id: str) -> LinkSettings:
-    """What the link needs of the configuration."""
-    backend = config.backend
-
-    def token() -> str | None:
-        try:
-            return backend.read_token()
-        except ConfigError as error:
-            # Read anew at every attempt: a file that is missing now may be there at the next one.
-            log.error("token cannot be read", error=error.message, hint=error.hint)
-            return None
-
-    return LinkSettings(
-        url=str(backend.url),
-        agent_id=config.agent.id,
-        boot_id=boot_id,
-        version=lpr.__version__,
-        namespace=backend.namespace,
-        path=backend.path.strip("/"),
-        token=token,
-        ca_file=backend.ca_file,
-        client_cert_file=backend.client_cert,
-        client_key_file=backend.client_key,
-        images=backend.images,
-        payload=backend.payload,
-        strict_acks=backend.ack is AckRule.STRICT,
-        max_message_bytes=backend.max_message_bytes,
-        limits=DeliveryLimits(window=backend.window),
-    )
-
-
-def detail_of(config: AgentConfig, camera: CameraConfig) -> Detail:
-    """How finely a camera's frames are looked at: a narrow region needs no more than the fast input."""
-    match config.vision.input:
-        case DetectorInput.FAST:
-            return Detail.FAST
-        case DetectorInput.FAR:
-            return Detail.FAR
-        case _:
-            xs = [x for x, _ in camera.roi or ((0.0, 0.0), (1.0, 0.0))]
-            return Detail.FAR if max(xs) - min(xs) > WIDE_REGION else Detail.FAST
-
-
-def _same_pictures(one: CameraConfig, other: CameraConfig) -> bool:
-    """Whether going from one to the other needs neither another stream nor another network."""
-    keys = ("source", "analyse_source", "decoder", "transport", "pace", "device")
-    return all(getattr(one, key) == getattr(other, key) for key in keys) and one.gate.id == other.gate.id
 
 
 def _first(errors: BaseExceptionGroup[LprError]) -> LprError:

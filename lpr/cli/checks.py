@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from lpr import wire
-from lpr.agent.service import detail_of, link_settings
+from lpr.agent.settings import detail_of, link_settings
 from lpr.agent.timekeeping import EARLIEST_BELIEVABLE, kernel_synchronised
 from lpr.cli.camera_checks import check_camera
 from lpr.cli.findings import Finding, fail, failed, ok, warn

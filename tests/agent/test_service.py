@@ -345,4 +345,4 @@ async def test_a_device_that_fails_at_work_is_replaced_and_the_back_end_told(
         assert told.data["details"]["device"] == "AUTO"
 
         # What starts from now on does not ask the broken device again.
-        assert await agent._reader_of(pipeline.camera) is again
+        assert await agent._readers.of(agent.config, pipeline.camera) is again

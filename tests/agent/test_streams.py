@@ -146,7 +146,7 @@ def config(folder: Path, cache: Path, url: str, box: RtspServer, main: FaultyLin
 
 async def fit(gate: Gate, event: StoredEvent, picture: np.ndarray) -> float:
     """How well the event's box fits a plate that the networks see in the picture that came with it, 0..1."""
-    reader = await gate.agent._reader_of(gate.agent.config.cameras[0])
+    reader = await gate.agent._readers.of(gate.agent.config, gate.agent.config.cameras[0])
     reads = await reader.read(Frame("picture", 0, np.ascontiguousarray(picture), SystemClock().now()))
     return max((box_of(event).iou(read.box) for read in reads), default=0.0)
 

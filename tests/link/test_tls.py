@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lpr.agent.service import link_settings
+from lpr.agent.settings import link_settings
 from lpr.config import AgentConfig
 from lpr.domain.errors import LinkUntrustedError
 from lpr.link.base import LinkPhase
