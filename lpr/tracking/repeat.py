@@ -99,7 +99,7 @@ class RepeatGuard:
                 seen.last_seen.seconds_since(began) >= -MEANWHILE_S
                 and ended.seconds_since(seen.last_seen) >= -MEANWHILE_S
             )
-            if meanwhile and camera_id not in seen.cameras and action in (None, seen.action) and _alike(text, known):
+            if meanwhile and camera_id not in seen.cameras and action in (None, seen.action) and alike(text, known):
                 seen.cameras.add(camera_id)
                 return True
         return False
@@ -131,6 +131,7 @@ class RepeatGuard:
                 self._seen[text] = _Seen(now.plus(-age_s), action, set())
 
 
-def _alike(unread: str, known: str) -> bool:
+def alike(unread: str, known: str) -> bool:
+    """Whether `unread` is as long as `known`, and `RESEMBLING` of its characters are the same."""
     same = sum(one == other for one, other in zip(unread, known, strict=False))
     return len(unread) == len(known) and same >= RESEMBLING * len(known)

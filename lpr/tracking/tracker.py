@@ -155,7 +155,7 @@ class PassageTracker:
         """Nothing was to be seen for so long: it counts neither against who waits nor between two pieces of a way."""
         if blind_s > 0:
             self._unread.bridge(blind_s)
-            self._change_trails(lambda trail: trail.later(blind_s))
+            self._change_trails(lambda trail: trail.after_outage(blind_s))
 
     def _keep_size(self, frame: Frame) -> None:
         if self._frame_size not in ((0, 0), (frame.width, frame.height)):

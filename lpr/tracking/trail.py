@@ -8,6 +8,7 @@ from typing import Final
 
 from lpr.domain.clock import Instant
 from lpr.domain.geometry import Box
+from lpr.tracking.repeat import alike
 from lpr.tracking.settings import plate_size
 from lpr.tracking.sighting import Sighting
 from lpr.tracking.track import DIFFERENT
@@ -37,7 +38,10 @@ SINGLE_WITNESS: Final = -5.0
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """Where and when a plate was seen, and what it said (None: nothing readable)."""
+    """Where and when a plate was seen, and what it said (None: nothing readable).
+
+    `before_outage`: its camera has shown nothing for a while since, which is left out of its times.
+    """
 
     first_seen: Instant
     last_seen: Instant
@@ -46,6 +50,7 @@ class Trail:
     spelling: Spelling | None
     text: str
     frames: int
+    before_outage: bool = False
 
     @classmethod
     def of(cls, sighting: Sighting) -> Trail:
@@ -72,16 +77,23 @@ class Trail:
             last_box=self.last_box.stretched(across, down),
         )
 
-    def later(self, by_s: float) -> Trail:
-        """The same trail so many seconds later."""
-        return replace(self, first_seen=self.first_seen.plus(by_s), last_seen=self.last_seen.plus(by_s))
+    def after_outage(self, blind_s: float) -> Trail:
+        """The same trail once its camera is back, which has shown nothing for so many seconds."""
+        first, last = self.first_seen.plus(blind_s), self.last_seen.plus(blind_s)
+        return replace(self, first_seen=first, last_seen=last, before_outage=True)
 
     def continues(self, other: Trail) -> bool:
-        """Whether this and `other` may be one vehicle: near enough in place and time, and without contradiction."""
+        """Whether this and `other` may be one vehicle: near enough in place and time, and without contradiction.
+
+        Over an outage that is not enough: the one may have gone, and the next have taken its place. Their texts must
+        resemble each other.
+        """
         if self._pause_s(other) > MAX_PAUSE_S:
             return False
         if self.text == other.text and len(self.text) >= TELLING:
             return True
+        if self.before_outage is not other.before_outage and not alike(self.text, other.text):
+            return False
         return self._near(other) and self._onward(other) and not self._contradicts(other)
 
     def passes_on(self, other: Trail) -> bool:

@@ -34,8 +34,9 @@ class Waiting:
 
     @property
     def trail(self) -> Trail:
-        """Its trail, as if it had been seen so much later."""
-        return Trail.of(self.track.incumbent).later(self.blind_s)
+        """Its trail, without the time in which nothing was to be seen."""
+        trail = Trail.of(self.track.incumbent)
+        return trail.after_outage(self.blind_s) if self.blind_s else trail
 
     def may_yet_be_explained(self, at: Instant, hold_s: float, undecided: Sequence[Track]) -> bool:
         """Whether its time is not up. `undecided` are in sight and may yet explain it; for them it waits longer."""

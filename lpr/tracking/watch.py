@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from lpr.domain.clock import Instant
+from lpr.tracking.trail import MAX_PAUSE_S
 
 LONGEST_INTERVAL_S: Final = 1.0
 """A longer pause between pictures is a camera that was gone, and says nothing of its frame rate."""
@@ -34,9 +35,10 @@ class Watch:
     def saw(self, at: Instant) -> float:
         """A picture was taken at `at`, looked at or not. Returns for how many seconds before it the camera was blind.
 
-        0 where that was too long for anything to go on.
+        0 where that was too long for anything to go on, or no longer than anything may be hidden for.
         """
-        blind_s = self._blind_s(at)
+        missed_s = 0.0 if self._seen is None else at.seconds_since(self._seen)
+        blind_s = self._blind_s(at) if missed_s > MAX_PAUSE_S else 0.0
         self._seen = at
         return blind_s
 

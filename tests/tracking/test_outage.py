@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -153,3 +154,39 @@ def test_a_vehicle_beside_the_unread_one_does_not_explain_it() -> None:
     told = play_with_an_outage(tracker(), plates, outage_s, unread_until(LOST_S + outage_s))
 
     assert sorted(outcomes(told)) == [READ, UNREADABLE]
+
+
+@EVERY_OUTAGE
+@pytest.mark.parametrize("spoil_next", [False, True])
+def test_who_has_taken_the_place_meanwhile_is_another_vehicle(outage_s: float, spoil_next: bool) -> None:
+    """The next in the row stands where the unread one stood, and could be it but for the text."""
+    back_s = LOST_S + outage_s
+    place = to_the_barrier(leaves_s=back_s + 3)
+    plates: list[tuple[str, Placed]] = [
+        (BIKE, lambda seconds: place(seconds) if seconds <= LOST_S else None),
+        ("51A46783", lambda seconds: place(seconds) if seconds >= back_s else None),
+    ]
+
+    def muddy(seconds: float, text: str, box: Box) -> PlateRead:
+        # Hardly surer of one character than of all the others: it contradicts nothing.
+        return read(text, box, sure=0.04, readable=0.2) if spoil_next or seconds < back_s else read(text, box)
+
+    told = play_with_an_outage(tracker(), plates, outage_s, muddy)
+
+    assert sorted(outcomes(told)) == sorted([UNREADABLE, UNREADABLE if spoil_next else READ])
+
+
+@pytest.mark.parametrize("outage_s", [1.5, 2.5, 3.5])
+def test_a_hiccup_of_the_camera_is_no_outage(outage_s: float) -> None:
+    """No longer than a post may hide a plate: what does not contradict is one vehicle, whatever was guessed before."""
+    chance = random.Random(2)
+
+    def guessed(seconds: float, text: str, box: Box) -> PlateRead:
+        if seconds > LOST_S:
+            return read(text, box)
+        digits = "".join(chance.choices("0123456789", k=8))
+        return read(f"{digits[:2]}{chance.choice('ABCDEFGHK')}{digits[2:]}", box, sure=0.06, readable=0.2)
+
+    told = play_with_an_outage(tracker(), [(BIKE, approach(0.0, seconds=6.0))], outage_s, guessed)
+
+    assert [(each.outcome, each.plate.text) for _, each in told] == [(READ, BIKE)]
