@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -141,24 +141,41 @@ def _own(folder: Path) -> str:
 def _owners(data_dir: Path) -> Sequence[Finding]:
     """Whether the agent's user can write what is there: who has run the agent as root once has left root's files."""
     owner, root = data_dir.stat().st_uid, os.getuid() == 0
-    files = sorted(data_dir.iterdir())
-    strange = [each for each in files if (each.stat().st_uid != owner if root else not os.access(each, os.W_OK))]
-    if strange and not (root and owner == 0):
-        shown = ", ".join(each.name for each in strange[:3]) + (f" and {len(strange) - 3} more" * (len(strange) > 3))
+    if root and owner == 0:
+        return []
+    strange = sorted(_strange_files(data_dir, owner) if root else _closed_files(data_dir))
+    if strange:
+        shown = ", ".join(strange[:3]) + (f" and {len(strange) - 3} more" * (len(strange) > 3))
         whose = f"belongs to {user_name(owner)}, and not all that is in it" if root else "holds what you cannot write"
         hint = f"sudo chown -R {user_name(owner) if root else 'USER'} {data_dir}"
         return [fail("disk", f"{data_dir} {whose}: {shown}", hint)]
-    if root and owner != 0:
+    if root:
         return [ok("disk", f"{data_dir} belongs to {user_name(owner)}; you are root, who may write anywhere")]
     return []
 
 
+def _strange_files(folder: Path, owner: int) -> Iterator[str]:
+    """What belongs to another one than `owner`. An agent at work may take away what has just been listed."""
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            if (folder / name).lstat().st_uid != owner:
+                yield name
+
+
+def _closed_files(folder: Path) -> Iterator[str]:
+    """What this user cannot write; nothing where the folder cannot be listed."""
+    with suppress(PermissionError):
+        for name in os.listdir(folder):
+            if os.path.exists(folder / name) and not os.access(folder / name, os.W_OK):
+                yield name
+
+
 def user_name(user_id: int) -> str:
-    """A user's name, or its number where it has none."""
+    """A user's name as `chown` takes it, or its number where it has none."""
     try:
         return pwd.getpwuid(user_id).pw_name
     except KeyError:
-        return f"user id {user_id}"
+        return str(user_id)
 
 
 def _kind_of_disk(place: Path) -> Sequence[Finding]:
