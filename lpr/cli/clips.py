@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lpr import logging
 from lpr.capture.base import CameraSettings
 from lpr.capture.decoder_log import DecoderMessages
 from lpr.capture.source import frames_of
@@ -16,6 +17,7 @@ def check_clip(clip: Path) -> None:
 
     Raises `ConfigError`.
     """
+    logging.quiet()  # what the decoder says of a broken file is for a log, and none is set up yet
     with DecoderMessages():
         first = next(frames_of(CameraSettings(camera_id="clip", source=str(clip)), SystemClock()), None)
     if first is None or isinstance(first, CaptureError):
