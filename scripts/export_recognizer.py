@@ -3,11 +3,12 @@
     python -m scripts.export_recognizer RUN/best.pt [--out models] [--precision int8 --data DATA]
 
 The IR takes u8 NHWC BGR of fixed size, one crop; scale, softmax and sigmoid are inside. Outputs: `characters`
-[1, slots, classes], `rows` [1, 2] (one, two), `colour` [1, 5], `readable` [1, 1], all probabilities, and `places`
-[1, slots, 2], where each slot looked (x and y as fractions of the crop), which tells the rows' layout. What a program
-must know of the weights (alphabet, margin, colours, version) stands in rt_info, section `lpr`. Calibration pictures are
-rendered plates and photographs that may train; before INT8 is kept, it is held against the float network on other
-rendered plates.
+[1, slots, classes], `rows` [1, 2] (one, two), `colour` [1, 5], `readable` [1, 1], all probabilities; `places`
+[1, slots, 2], where each slot looked (x and y as fractions of the crop), which tells the rows' layout; and `corners`
+[1, 4, 2], where the plate's corners lie in the crop, in the same form, which tells whether to cut it again. What a
+program must know of the weights (alphabet, margin, colours, version) stands in rt_info, section `lpr`. Calibration
+pictures are rendered plates and photographs that may train; before INT8 is kept, it is held against the float network
+on other rendered plates.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from scripts.render.samples import Batch, Sources, load_backgrounds, load_real, 
 from scripts.training.files import load_checkpoint
 from scripts.training.weights import NET_INFO
 
-OUTPUTS: Final = ("characters", "rows", "colour", "readable", "places")
+OUTPUTS: Final = ("characters", "rows", "colour", "readable", "places", "corners")
 CALIBRATION, CONTROL = 600, 3000
 CALIBRATION_SEED, CONTROL_SEED = 31, 32
 SURE: Final = 0.8
@@ -62,6 +63,7 @@ class Exported(nn.Module):
             out.colour.softmax(dim=1),
             out.readable.sigmoid()[:, None],
             places,
+            out.corners,
         )
 
 

@@ -8,8 +8,9 @@ shipped), optimiser, settings and progress; `--resume` goes on from it, also aft
 read most of the rendered validation plates. `log.jsonl` has one line each `report` steps.
 
 Losses: each slot's class; where each slot looks (the centre of its character is known in a rendered plate) and a class
-for every cell, which make the first minutes learn at all; rows and colour; and `readable`, whose target is whether the
-network has just read this fresh sample exactly right: so it learns its own chance of being right.
+for every cell, which make the first minutes learn at all; where the plate's corners lie; rows and colour; and
+`readable`, whose target is whether the network has just read this fresh sample exactly right: so it learns its own
+chance of being right.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class Settings:
 
     A run ends when its time is spent or, where `steps` is not 0, after so many. `pool` and `validation` are numbers of
     samples, `report` and `validate` steps between lines of the log and between validations (a multiple of `report`),
-    `average` what the running average keeps at each step.
+    `average` what the running average keeps at each step. `start` is a checkpoint whose averaged weights the run begins
+    with, as far as they have a place in the network; empty where it begins with none.
     """
 
     seed: int = 1
@@ -67,6 +69,7 @@ class Settings:
     report: int = 100
     validate: int = 1000
     checkpoint_s: float = 180.0
+    start: str = ""
 
 
 # --- a step -----------------------------------------------------------------------------------------------------------
@@ -120,6 +123,11 @@ class Learner:
             "step": self.step,
         }
 
+    def begin_with(self, averaged: dict[str, Tensor]) -> None:
+        """Take over weights; a part that this network has and they lack begins anew."""
+        for net in (self.net, self.averaged):
+            net.load_state_dict(self.net.state_dict() | averaged)
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self.net.load_state_dict(state["net"])
@@ -131,7 +139,9 @@ class Learner:
 def tensors(samples: Batch, device: str = "cpu") -> dict[str, Tensor]:
     """Samples on a device: images float (n, 3, h, w) in channels-last memory, labels int64, centres float."""
     images = torch.from_numpy(samples.images).to(device).permute(0, 3, 1, 2).float()
-    batch = {"images": images, "centres": torch.from_numpy(samples.centres).to(device)}
+    batch = {"images": images}
+    for name in ("centres", "corners"):
+        batch[name] = torch.from_numpy(getattr(samples, name)).to(device)
     for name in ("characters", "rows", "colours", "readable"):
         batch[name] = torch.from_numpy(getattr(samples, name).astype(np.int64)).to(device)
     return batch
@@ -181,7 +191,15 @@ def losses(outputs: Outputs, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor
         "rows": F.cross_entropy(outputs.rows, batch["rows"], ignore_index=UNKNOWN),
         "colour": F.cross_entropy(outputs.colour, batch["colours"], ignore_index=UNKNOWN),
         "readable": F.binary_cross_entropy_with_logits(outputs.readable, right.float()),
+        "corners": corner_loss(outputs.corners, batch["corners"]),
     }, right
+
+
+def corner_loss(found: Tensor, wanted: Tensor) -> Tensor:
+    """How far corners (B, 4, 2) lie off where they are known, absolutely from two hundredths of the crop on."""
+    known = torch.isfinite(wanted).flatten(1).all(dim=1)
+    off = F.smooth_l1_loss(found, wanted.nan_to_num(), reduction="none", beta=0.02).mean(dim=(1, 2))
+    return (off * known).sum() / known.sum().clamp_min(1)
 
 
 def total_loss(parts: dict[str, Tensor], progress: float) -> Tensor:
@@ -193,6 +211,7 @@ def total_loss(parts: dict[str, Tensor], progress: float) -> Tensor:
         + 0.05 * parts["rows"]
         + 0.05 * parts["colour"]
         + 0.05 * parts["readable"]
+        + 3.0 * parts["corners"]
     )
 
 
@@ -210,11 +229,13 @@ def validation_samples(path: Path, settings: Settings, backgrounds: Path | None)
 def validate(net: RecognizerNet, samples: Batch, compute: Compute) -> dict[str, float]:
     """How much of rendered validation plates is right, shares of 1.
 
-    `exact`: whole texts of readable plates; `signs`: their characters, each in its slot; `rows` and `colour`.
+    `exact`: whole texts of readable plates; `signs`: their characters, each in its slot; `rows` and `colour`. And
+    `corners`: how far these are off in the mean, in parts of the crop.
     """
     was_training = net.training
     net.eval()
     counts = np.zeros(7, np.int64)
+    off: list[Tensor] = []
     for start in range(0, len(samples.images), 250):
         batch = tensors(samples.take(np.arange(start, min(start + 250, len(samples.images)))), compute.device)
         with compute.autocast():
@@ -227,6 +248,7 @@ def validate(net: RecognizerNet, samples: Batch, compute: Compute) -> dict[str, 
             ((outputs.colour.argmax(1) == batch["colours"]) & told, wanted, signs, told),
         )
         counts += [int(each.sum()) for group in found for each in group]
+        off.append((outputs.corners.float() - batch["corners"]).abs().flatten())
     net.train(was_training)
     exact, right_signs, rows, colours, readable, all_signs, told_colours = (int(count) for count in counts)
     return {
@@ -234,6 +256,7 @@ def validate(net: RecognizerNet, samples: Batch, compute: Compute) -> dict[str, 
         "signs": round(right_signs / max(1, all_signs), 4),
         "rows": round(rows / max(1, readable), 4),
         "colour": round(colours / max(1, told_colours), 4),
+        "corners": round(float(torch.cat(off).nanmean()), 4),
     }
 
 
@@ -268,8 +291,12 @@ class Run:
         return max(done, self.spent_s / 60 / settings.minutes)
 
     def resume(self) -> None:
-        """Go on from the checkpoint; where there is none yet, from the beginning."""
+        """Go on from the checkpoint; where there is none yet, from the beginning. Raises `FileNotFoundError`."""
         state = load_checkpoint(self.folder / "checkpoint.pt")
+        if state is None and (start := self.learner.settings.start):
+            if (first := load_checkpoint(Path(start))) is None:
+                raise FileNotFoundError(f"there is no checkpoint {start} to begin with")
+            self.learner.begin_with(first["averaged"])
         if state is not None:
             self.learner.restore(state)
             self.spent_s, self.samples = state["spent_s"], state["samples"]
@@ -345,7 +372,9 @@ def _learn(run: Run, validation: Batch) -> None:
         counted = 0
         try:
             while (progress := run.progress) < 1:
-                rate, weigh = rate_at(settings, learner.step, progress), partial(total_loss, progress=progress)
+                rate = rate_at(settings, learner.step, progress)
+                # Weights that read already need no help with looking.
+                weigh = partial(total_loss, progress=1.0 if settings.start else progress)
                 parts = learner.learn(pool.draw(settings.batch), rate, weigh)
                 run.samples += settings.batch
                 sums = {name: value + sums.get(name, 0.0) for name, value in parts.items()}
@@ -391,6 +420,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="that learn, on a CPU")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", default="", help="checkpoint whose weights to begin with")
+    parser.add_argument("--rate", type=float, default=Settings.peak_rate, help="highest learning rate")
     parser.add_argument("--fp32", action="store_true", help="no bf16, also where the device has it")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
@@ -399,7 +430,7 @@ def main() -> None:
     try:
         train(
             arguments.run,
-            Settings(seed=arguments.seed, minutes=arguments.minutes),
+            Settings(seed=arguments.seed, minutes=arguments.minutes, start=arguments.start, peak_rate=arguments.rate),
             NetSettings(),
             compute=choose(
                 arguments.device,
@@ -410,7 +441,7 @@ def main() -> None:
             sources=Sources(arguments.backgrounds, arguments.real),
             resume=arguments.resume,
         )
-    except (FileExistsError, ValueError) as error:
+    except (FileExistsError, FileNotFoundError, ValueError) as error:
         raise SystemExit(str(error)) from error
 
 

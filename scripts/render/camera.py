@@ -29,9 +29,9 @@ _GRAIN_SIZE: Final = 640
 def pose(random: Random, ratio: float, width: float, *, hard: float = 1.0) -> Corners:
     """Corners (4, 2) of a plate `width` pixels wide seen from somewhere, around the origin, clockwise from top left.
 
-    `ratio` is the body's width by height. `hard` scales the angles; at 1 most views are near the front, a tenth steep.
+    `ratio` is the body's width by height. `hard` scales the angles; at 1 most views are near the front, a fifth steep.
     """
-    steep = random.random() < 0.12
+    steep = random.random() < 0.2
     limit = hard * (1.7 if steep else 1.0)
     yaw = math.radians(random.gauss(0, 17) * limit)
     pitch = math.radians(random.gauss(0, 14) * limit)

@@ -37,6 +37,7 @@ class Batch:
     images: NDArray[np.uint8]
     characters: NDArray[np.int8]
     centres: NDArray[np.float32]
+    corners: NDArray[np.float32]
     rows: NDArray[np.int8]
     colours: NDArray[np.int8]
     readable: NDArray[np.int8]
@@ -48,6 +49,7 @@ class Batch:
             np.zeros((count, CROP_HEIGHT, CROP_WIDTH, 3), np.uint8),
             np.zeros((count, SLOTS), np.int8),
             np.zeros((count, SLOTS, 2), np.float32),
+            np.zeros((count, 4, 2), np.float32),
             *(np.zeros(count, np.int8) for _ in range(3)),
         )
 
@@ -66,7 +68,8 @@ class Batch:
 
     def put(self, index: int, crop: Crop) -> None:
         """Store one sample."""
-        self.images[index], self.characters[index], self.centres[index] = crop.image, crop.characters, crop.centres
+        self.images[index], self.characters[index] = crop.image, crop.characters
+        self.centres[index], self.corners[index] = crop.centres, crop.corners
         self.rows[index], self.colours[index], self.readable[index] = crop.rows, crop.colour, crop.readable
 
     def replace(self, start: int, other: Batch) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -92,13 +93,32 @@ def test_a_training_that_is_killed_goes_on_where_its_checkpoint_stands(tmp_path:
     assert steps_in(run) == list(range(2, after["step"] + 1, 2))
     assert after["commits"] == [commit()]
     assert best["step"] <= after["step"]
-    assert set(best["validation"]) == {"exact", "signs", "rows", "colour"}
+    assert set(best["validation"]) == {"exact", "signs", "rows", "colour", "corners"}
 
 
 def test_a_run_is_not_begun_anew_over_another(tmp_path: Path) -> None:
     train_recognizer.train(tmp_path, SHORT, SMALL, compute=CPU, sources=Sources())
     with pytest.raises(FileExistsError, match="--resume"):
         train_recognizer.train(tmp_path, SHORT, SMALL, compute=CPU, sources=Sources())
+
+
+def test_a_run_begins_with_the_weights_that_it_is_given_and_makes_what_they_lack(tmp_path: Path) -> None:
+    learner = train_recognizer.Learner(SHORT, SMALL, CPU)
+    older = {name: value + 1 for name, value in learner.weights()["averaged"].items() if not name.startswith("corner.")}
+    save_checkpoint({"averaged": older}, tmp_path / "older.pt")
+
+    begun = train_recognizer.Learner(replace(SHORT, start=str(tmp_path / "older.pt")), SMALL, CPU)
+    train_recognizer.Run(tmp_path / "run", begun, Sources(), train_recognizer.Lines()).resume()
+
+    for weights in (begun.net.state_dict(), begun.averaged.state_dict()):
+        assert all(torch.equal(weights[name], value) for name, value in older.items())
+        assert "corner.0.weight" in weights
+
+
+def test_a_run_whose_first_weights_are_missing_says_so(tmp_path: Path) -> None:
+    settings = replace(SHORT, start=str(tmp_path / "none.pt"))
+    with pytest.raises(FileNotFoundError, match=r"none\.pt"):
+        train_recognizer.train(tmp_path, settings, SMALL, compute=CPU, sources=Sources(), resume=True)
 
 
 def test_the_best_of_a_run_is_kept_and_not_the_last(tmp_path: Path) -> None:
