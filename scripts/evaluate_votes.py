@@ -15,6 +15,7 @@ import argparse
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Final
@@ -33,11 +34,8 @@ from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.tracker import PassageTracker
 from lpr.vision.base import Detection
-from lpr.vision.engine import Engine, EngineOptions
-from lpr.vision.models import model_path
-from lpr.vision.plate_reader import Crops, plate_read
-from lpr.vision.recognizer import OpenVinoRecognizer
-from lpr.vision.rectify import display_crop, rectify, sharpness
+from lpr.vision.plate_reader import PlateReader
+from scripts.reading import opened
 from scripts.reliability import print_reliability
 from scripts.render.camera import light, pose, shoot
 from scripts.render.crops import hardness, place, seen_quad
@@ -90,13 +88,12 @@ async def _collected(vehicles: int, seed: int) -> list[tuple[str, list[PlateRead
 
 async def vehicles_read(vehicles: int, seed: int) -> AsyncIterator[tuple[str, list[PlateRead]]]:
     """The text of each vehicle, and what the recogniser says of its frames."""
-    with Engine(EngineOptions(threads=1)) as engine:
-        recognizer = OpenVinoRecognizer(engine.load(model_path("recognizer", None), "CPU"))
+    async with opened() as reader:
         for number in range(vehicles):
-            yield await _vehicle(recognizer, Random(f"{seed} {number}"))
+            yield await _vehicle(reader, Random(f"{seed} {number}"))
 
 
-async def _vehicle(recognizer: OpenVinoRecognizer, random: Random) -> tuple[str, list[PlateRead]]:
+async def _vehicle(reader: PlateReader, random: Random) -> tuple[str, list[PlateRead]]:
     spec, hard = random_spec(random), hardness(random)
     far_px = random.uniform(*FARTHEST_PX[spec.rows])
     growth = random.uniform(*GROWTH)
@@ -113,18 +110,20 @@ async def _vehicle(recognizer: OpenVinoRecognizer, random: Random) -> tuple[str,
             light(image, corners, Random(lamps), hard=hard), Random(camera) if steady else random, hard=hard
         )
         quad = Quad(*((float(x), float(y)) for x, y in seen_quad(corners, random)))
-        crop = rectify(picture, quad, recognizer.crop_size, recognizer.crop_margin)
-        (answer,) = await recognizer.read([crop])
-        crops = Crops((crop,), display_crop(picture, quad), sharpness(crop))
-        reads.append(plate_read(Detection(_box_of(quad, index), quad, 0.9), crops, answer))
+        # Read by its corners in the small picture, then moved to where a gate's would show it.
+        (read,) = await reader.read_detections(picture, [Detection(_box_of(quad), quad, 0.9)])
+        reads.append(replace(read, box=_at_the_gate(read.box, index)))
     return plate.text, reads
 
 
-def _box_of(quad: Quad, index: int) -> Box:
-    """Where the plate would be in the picture of a gate: it sinks as it comes nearer."""
+def _box_of(quad: Quad) -> Box:
     xs, ys = zip(*quad.points, strict=True)
-    width, height = max(xs) - min(xs), max(ys) - min(ys)
-    return Box(900 - width / 2, 150 + 90 * index - height / 2, width, height)
+    return Box(min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
+
+
+def _at_the_gate(box: Box, index: int) -> Box:
+    """Where the plate would be in the picture of a gate: it sinks as it comes nearer."""
+    return Box(900 - box.width / 2, 150 + 90 * index - box.height / 2, box.width, box.height)
 
 
 def passages_of(reads: Sequence[PlateRead], rule: EmitRule, fps: float) -> list[Passage]:

@@ -34,7 +34,8 @@ class Recognition:
 
     `probabilities` is float32 [slots, classes], rows summing to 1: the alphabet in order, the blank last.
     `two_rows` and `readable` are probabilities 0..1; `colours` gives one to each colour it knows. `places` is float32
-    [slots, 2]: where in the crop each slot looked, x and y, 0..1; None where the network does not tell.
+    [slots, 2]: where in the crop each slot looked, x and y, 0..1; `corners` float32 [4, 2]: where the plate's corners
+    lie in it, in the same form, clockwise from the top left. Either is None where the network does not tell.
     """
 
     probabilities: NDArray[np.float32]
@@ -42,6 +43,7 @@ class Recognition:
     colours: dict[PlateColour, float]
     readable: float
     places: NDArray[np.float32] | None = None
+    corners: NDArray[np.float32] | None = None
 
     @property
     def colour(self) -> PlateColour:

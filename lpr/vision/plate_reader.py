@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import TypeAlias, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +21,13 @@ from lpr.domain.plate import PlateRead, PlateText
 from lpr.metrics import Stage
 from lpr.plates.decode import decode as decode_text
 from lpr.vision.base import Detection, PlateDetector, PlateRecognizer, Recognition, StageTimer
-from lpr.vision.rectify import display_crop, grown, rectify, sharpness
+from lpr.vision.rectify import cut_again, display_crop, grown, rectify, sharpness
 
-VIEWS: tuple[tuple[float, float, float], ...] = ((1.0, 0.0, 0.0), (1.05, 0.012, -0.02), (0.97, -0.012, 0.02))
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+View: TypeAlias = tuple[float, float, float]
+VIEWS: tuple[View, ...] = ((1.0, 0.0, 0.0), (1.05, 0.012, -0.02), (0.97, -0.012, 0.02))
 """The crops that are averaged where more than one is wanted: size, and shift across and down in parts of the plate."""
 
 FEWEST_TURNS = 4
@@ -40,11 +46,35 @@ class Crops:
     sharpness: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Glimpse:
+    """A plate, the views of it that have been cut out, and what the recognizer said of them."""
+
+    detection: Detection
+    views: tuple[Image, ...]
+    answers: tuple[Recognition, ...]
+
+
+class Laps:
+    """How long each stage took, where stages take turns."""
+
+    def __init__(self) -> None:
+        self.milliseconds: defaultdict[Stage, float] = defaultdict(float)
+        self._last = time.perf_counter()
+
+    def end(self, stage: Stage) -> None:
+        """What has passed since the last lap was `stage`."""
+        now = time.perf_counter()
+        self.milliseconds[stage] += (now - self._last) * 1000
+        self._last = now
+
+
 class PlateReader:
     """Reads all plates of a frame. Shared by the cameras that use the same networks on the same device.
 
     `workers` run what would hold up the event loop. `views` (1..3) is how many slightly different crops of each plate
-    are read and averaged: steadier, at that many times the recognizer's cost.
+    are read and averaged: steadier, at that many times the recognizer's cost. A plate that lies askew in its crop,
+    since the detector's corners were off, is cut out again and read once more.
     """
 
     def __init__(
@@ -80,25 +110,51 @@ class PlateReader:
         detections = [each for each in detections if each.box.width >= MIN_PLATE_WIDTH_PX and each.box.height >= 4]
         if not detections:
             return ()
-        loop, start = asyncio.get_running_loop(), time.perf_counter()
-        crops = await asyncio.gather(
-            *(loop.run_in_executor(self._workers, self._cut, image, each.corners) for each in detections)
+        laps = Laps()
+        first = await self._in_workers(self._cut, [(image, each.corners, self._views[:1]) for each in detections])
+        laps.end(Stage.RECTIFY)
+        answers = await self._read_all(first)
+        laps.end(Stage.READ)
+        plates = [self._straightened(*each) for each in zip(detections, first, answers, strict=True)]
+        crops = await self._in_workers(self._finish, [(image, each) for each in plates])
+        laps.end(Stage.RECTIFY)
+        answers = await self._read_all(
+            [each.views[len(plate.views) :] for each, plate in zip(crops, plates, strict=True)]
         )
-        cut = time.perf_counter()
-        answers = await asyncio.gather(*(self.recognizer.read(each.views) for each in crops))
-        reads = tuple(
-            plate_read(detection, crop, averaged(answer))
-            for detection, crop, answer in zip(detections, crops, answers, strict=True)
-        )
+        laps.end(Stage.READ)
         if self._timer is not None:
-            self._timer.stage(Stage.RECTIFY, (cut - start) * 1000)
-            self._timer.stage(Stage.READ, (time.perf_counter() - cut) * 1000)
-        return reads
+            for stage, milliseconds in laps.milliseconds.items():
+                self._timer.stage(stage, milliseconds)
+        return tuple(
+            plate_read(plate.detection, crop, averaged((*plate.answers, *more)))
+            for plate, crop, more in zip(plates, crops, answers, strict=True)
+        )
 
-    def _cut(self, image: Image, corners: Quad) -> Crops:
+    def _straightened(
+        self, detection: Detection, views: tuple[Image, ...], answers: tuple[Recognition, ...]
+    ) -> Glimpse:
+        """The plate with what was read of it; with better corners and nothing where it lies askew in its crop."""
+        corners = answers[0].corners
+        better = None if corners is None else cut_again(detection.corners, corners, self.recognizer.crop_margin)
+        if better is None:
+            return Glimpse(detection, views, answers)
+        return Glimpse(replace(detection, corners=better), (), ())
+
+    def _cut(self, image: Image, corners: Quad, views: Sequence[View]) -> tuple[Image, ...]:
         size, margin = self.recognizer.crop_size, self.recognizer.crop_margin
-        views = tuple(rectify(image, grown(corners, *view), size, margin) for view in self._views)
+        return tuple(rectify(image, grown(corners, *view), size, margin) for view in views)
+
+    def _finish(self, image: Image, plate: Glimpse) -> Crops:
+        corners = plate.detection.corners
+        views = plate.views + self._cut(image, corners, self._views[len(plate.views) :])
         return Crops(views, display_crop(image, corners), sharpness(views[0]))
+
+    async def _in_workers(self, function: Callable[[*Ts], T], calls: Sequence[tuple[*Ts]]) -> list[T]:
+        loop = asyncio.get_running_loop()
+        return await asyncio.gather(*(loop.run_in_executor(self._workers, function, *call) for call in calls))
+
+    async def _read_all(self, plates: Sequence[tuple[Image, ...]]) -> list[tuple[Recognition, ...]]:
+        return await asyncio.gather(*(self.recognizer.read(views) for views in plates))
 
 
 def plate_read(detection: Detection, crops: Crops, answer: Recognition) -> PlateRead:
@@ -130,7 +186,7 @@ def averaged(answers: Sequence[Recognition]) -> Recognition:
     probabilities: NDArray[np.float32] = np.mean([each.probabilities for each in answers], axis=0, dtype=np.float32)
     colours = {name: fmean(each.colours[name] for each in answers) for name in answers[0].colours}
     two_rows, readable = fmean(each.two_rows for each in answers), fmean(each.readable for each in answers)
-    return Recognition(probabilities, two_rows, colours, readable, answers[0].places)
+    return Recognition(probabilities, two_rows, colours, readable, answers[0].places, answers[0].corners)
 
 
 def region_bounds(region: tuple[Point, ...], width: int, height: int) -> Box:

@@ -59,10 +59,12 @@ class OpenVinoRecognizer:
         if characters.ndim != 2 or characters.shape[1] != len(ALPHABET) + 1:
             raise VisionError(f"{self.network.name} answered with characters of shape {characters.shape}")
         colours = {name: float(value) for name, value in zip(self._colours, colour, strict=True)}
-        places = outputs.get("places")  # a network that was made elsewhere may not tell
-        places = None if places is None else np.asarray(places[0], np.float32)
+        # A network that was made elsewhere may not tell.
+        places, corners = (
+            None if name not in outputs else np.array(outputs[name][0], np.float32) for name in ("places", "corners")
+        )
         tempered = temper(np.asarray(characters, np.float32), self.temperature)
-        return Recognition(tempered, float(rows[1]), colours, float(readable), places)
+        return Recognition(tempered, float(rows[1]), colours, float(readable), places, corners)
 
 
 def temper(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

@@ -16,6 +16,10 @@ MAX_CROP_WIDTH_PX = 400
 MIN_CROP_SIDE_PX = 8
 DISPLAY_MARGIN = 0.05
 """What such a picture shows around the plate, in parts of its sides."""
+ASKEW = 0.02
+"""From this part of a crop's sides on that a corner is off, the plate is cut out again."""
+FARTHEST = 0.3
+"""Corners that are said to be farther off are not believed."""
 COARSE = 2.5
 """From this many frame pixels a crop pixel on, the frame is averaged first; below, training does not either."""
 
@@ -45,12 +49,33 @@ def rectify(image: Image, quad: Quad, size: tuple[int, int], margin: float) -> I
     factor = min(width / size[0], height / size[1]) * (1 + 2 * margin)
     if factor > COARSE:
         image, corners = _averaged(image, corners, 2 / factor)
-    inset_x, inset_y = (margin / (1 + 2 * margin) * side for side in size)
-    left, top, right, bottom = inset_x, inset_y, size[0] - inset_x, size[1] - inset_y
-    target = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], np.float32)
-    matrix = cv2.getPerspectiveTransform(corners, target)
+    matrix = cv2.getPerspectiveTransform(corners, corners_home(margin) * np.array(size, np.float32))
     crop = cv2.warpPerspective(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(crop, np.uint8)
+
+
+def corners_home(margin: float) -> NDArray[np.float32]:
+    """Where a plate's corners lie in a crop that shows `margin` of its sides around it: float32 [4, 2], fractions."""
+    near = margin / (1 + 2 * margin)
+    far = 1 - near
+    return np.array([[near, near], [far, near], [far, far], [near, far]], np.float32)
+
+
+def cut_again(quad: Quad, corners: NDArray[np.float32], margin: float) -> Quad | None:
+    """The corners in the picture of a plate that lies in the crop of `quad` at `corners` (float32 [4, 2], fractions).
+
+    None where that is near enough to where they should be, and where they are no corners of a plate.
+    """
+    cv2 = load_cv2()
+    home = corners_home(margin)
+    off = float(np.abs(corners - home).max())
+    if not ASKEW <= off <= FARTHEST or not cv2.isContourConvex(corners):
+        return None
+    matrix = cv2.getPerspectiveTransform(home, corner_points(quad))
+    points = np.asarray(cv2.perspectiveTransform(corners[None], matrix)[0], np.float64)
+    if not np.isfinite(points).all():
+        return None
+    return Quad(*((x, y) for x, y in points.tolist()))
 
 
 def display_crop(image: Image, quad: Quad, margin: float = DISPLAY_MARGIN) -> Image:

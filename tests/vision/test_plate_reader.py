@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lpr.domain.clock import Instant
 from lpr.domain.frame import Frame, Image
@@ -18,6 +19,7 @@ from lpr.metrics import Metrics, Stage
 from lpr.plates.alphabet import BLANK, CLASSES, INDEX, SLOTS
 from lpr.vision.base import Detection, Recognition
 from lpr.vision.plate_reader import PlateReader, averaged, region_bounds
+from lpr.vision.rectify import corners_home
 
 
 @dataclass
@@ -40,11 +42,20 @@ class ToldRecognizer:
     crop_size: tuple[int, int] = (128, 64)
     crop_margin: float = 0.06
     seen: list[int] = field(default_factory=list)
+    off: list[float] = field(default_factory=list)
+    """By how much of a crop's width the plate's right corners lie too far left: in the first crop, the second, ..."""
 
     async def read(self, crops: Sequence[Image]) -> tuple[Recognition, ...]:
         self.seen.append(len(crops))
         assert all(crop.shape == (64, 128, 3) for crop in crops)
-        return tuple(saying(self.text) for _ in crops)
+        return tuple(replace(saying(self.text), corners=self._corners()) for _ in crops)
+
+    def _corners(self) -> NDArray[np.float32] | None:
+        if not self.off:
+            return None
+        corners = corners_home(self.crop_margin)
+        corners[1:3, 0] -= self.off.pop(0)
+        return corners
 
 
 def saying(text: str, sure: float = 0.99) -> Recognition:
@@ -110,7 +121,26 @@ async def test_more_views_of_each_plate_are_read_where_wanted(workers: ThreadPoo
     recognizer = ToldRecognizer()
     reader = PlateReader(ToldDetector([Box(100, 50, 120, 30)] * 2), recognizer, workers, views=3)
     assert len(await reader.read(frame())) == 2
-    assert recognizer.seen == [3, 3]
+    assert sum(recognizer.seen) == 2 * 3
+
+
+@pytest.mark.parametrize("views", [1, 3])
+async def test_a_plate_that_lies_askew_in_its_crop_is_cut_out_anew(workers: ThreadPoolExecutor, views: int) -> None:
+    recognizer = ToldRecognizer(off=[0.112, 0.05, 0.05, 0.05])
+    reader = PlateReader(ToldDetector([Box(100, 50, 120, 30)]), recognizer, workers, views=views)
+    (read,) = await reader.read(frame())
+    # The crop shows 1.12 times the plate's width.
+    assert np.array(read.corners.points) == pytest.approx(
+        np.array([(100, 50), (100 + 0.87456 * 120, 50), (100 + 0.87456 * 120, 80), (100, 80)]), abs=0.01
+    )
+    assert sum(recognizer.seen) == 1 + views, "once more is enough"
+
+
+async def test_a_plate_that_lies_well_in_its_crop_is_read_once(workers: ThreadPoolExecutor) -> None:
+    recognizer = ToldRecognizer(off=[0.01])
+    (read,) = await PlateReader(ToldDetector([Box(100, 50, 120, 30)]), recognizer, workers).read(frame())
+    assert read.corners == Quad.of_box(Box(100, 50, 120, 30))
+    assert sum(recognizer.seen) == 1
 
 
 async def test_each_stage_tells_its_time(workers: ThreadPoolExecutor) -> None:

@@ -5,10 +5,21 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from lpr.domain.frame import Image
 from lpr.domain.geometry import Box, Quad
-from lpr.vision.rectify import MAX_CROP_WIDTH_PX, display_crop, grown, rectify, sharpness, sides_px
+from lpr.vision.rectify import (
+    MAX_CROP_WIDTH_PX,
+    corner_points,
+    corners_home,
+    cut_again,
+    display_crop,
+    grown,
+    rectify,
+    sharpness,
+    sides_px,
+)
 
 TURNED = Quad((100, 60), (220, 90), (205, 150), (85, 120))
 
@@ -36,6 +47,31 @@ def test_the_margin_shows_what_stands_around_the_plate() -> None:
     crop = rectify(image, quad, (112, 48), 0.1)
     assert crop[:, :6].mean() < 40
     assert crop[10:38, 14:98].mean() == pytest.approx(200)
+
+
+def test_where_a_plate_lies_in_a_crop_cut_askew_tells_where_it_lies_in_the_picture() -> None:
+    askew = Quad((94, 66), (226, 85), (201, 155), (90, 113))
+    matrix = cv2.getPerspectiveTransform(corner_points(askew), corners_home(0.06))
+    in_crop = cv2.perspectiveTransform(corner_points(TURNED)[None], matrix)[0]
+    found = cut_again(askew, np.asarray(in_crop, np.float32), 0.06)
+    assert found is not None
+    assert corner_points(found) == pytest.approx(corner_points(TURNED), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("corners", "why"),
+    [
+        (corners_home(0.06) + 0.01, "near enough"),
+        (corners_home(0.06) + np.array([[0, 0], [0.4, 0], [0, 0], [0, 0]], np.float32), "too far to be believed"),
+        (np.full((4, 2), np.nan, np.float32), "no number"),
+        (
+            corners_home(0.06) + np.float32(0.28) * np.array([[1, 1], [-1, -1], [0, 0], [-1, -1]], np.float32),
+            "no shape",
+        ),
+    ],
+)
+def test_a_crop_is_left_as_it_is_where_its_corners_are(corners: NDArray[np.float32], why: str) -> None:
+    assert cut_again(TURNED, corners, 0.06) is None, why
 
 
 def test_corners_beyond_the_frame_repeat_its_border() -> None:
