@@ -43,6 +43,7 @@ from scripts.training.provenance import commit, data_facts
 from scripts.training.watch import Lines, Watch
 
 VALIDATION_SEED: Final = 990_017
+CORNERS_WEIGHT: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ def total_loss(parts: dict[str, Tensor], progress: float) -> Tensor:
         + 0.05 * parts["rows"]
         + 0.05 * parts["colour"]
         + 0.05 * parts["readable"]
-        + 3.0 * parts["corners"]
+        + CORNERS_WEIGHT * parts["corners"]
     )
 
 

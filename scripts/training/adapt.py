@@ -31,7 +31,7 @@ from scripts.reading import opened_recognizer, read_crops, texts_of
 from scripts.recognizer_net import RecognizerNet
 from scripts.render.crops import RealPlate, real_crop, rectify, seen_quad
 from scripts.render.samples import Batch, Pool, Sources, render_batch
-from scripts.train_recognizer import Learner, Settings, tensors
+from scripts.train_recognizer import CORNERS_WEIGHT, Learner, Settings, tensors
 from scripts.training.compute import Compute
 from scripts.training.files import publish, write_text
 from scripts.training.provenance import commit
@@ -148,7 +148,8 @@ def rate_at(settings: AdaptSettings, step: int) -> float:
 
 def weigh(parts: dict[str, Tensor]) -> Tensor:
     """The sum to go down. The head that names cells does not travel with the weights, so it has no say."""
-    return parts["text"] + 0.015 * parts["where"] + 0.05 * (parts["rows"] + parts["colour"] + parts["readable"])
+    small = 0.05 * (parts["rows"] + parts["colour"] + parts["readable"])
+    return parts["text"] + 0.015 * parts["where"] + small + CORNERS_WEIGHT * parts["corners"]
 
 
 def better(one: Look, other: Look) -> bool:

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from lpr.domain.errors import VisionError
+from lpr.plates.alphabet import SLOTS
 from lpr.vision.engine import RT_INFO, load_openvino
-from scripts.recognizer_net import NetSettings, RecognizerNet
+from scripts.recognizer_net import CELLS_HIGH, CELLS_WIDE, NetSettings, RecognizerNet
 
+_ADDED_TO: Final = {CELLS_HIGH * CELLS_WIDE: "position", SLOTS: "slot"}
 NET_INFO: Final = "net"
 """Under this name an export keeps the network's settings in the IR, as JSON."""
 
@@ -103,9 +105,11 @@ def _parameters(model: Any) -> Iterator[tuple[str, Any]]:
             yield f"{scope}.bias", operation.input_value(side)
             convolution = operation.input_value(1 - side).get_node()
             yield f"{scope.removesuffix('.1')}.0.weight", convolution.input_value(1)
-        elif scope == "" and what in ("aten::add/Add", "aten::add/Add_1"):
-            name = "position" if what == "aten::add/Add" else "slot"
-            yield name, operation.input_value(_constant_side(operation))
+        elif scope == "" and what.startswith("aten::add/Add"):
+            added = operation.input_value(_constant_side(operation))
+            # In which order the conversion numbers additions is its own affair; no two add to as many things.
+            if (name := _ADDED_TO.get(added.get_partial_shape().get_min_shape()[1])) is not None:
+                yield name, added
 
 
 def _constant_side(operation: Any) -> int:

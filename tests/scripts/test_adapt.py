@@ -100,7 +100,7 @@ def test_weights_come_back_out_of_an_ir_as_they_went_in(models: Path) -> None:
     images = torch.rand(2, 3, CROP_HEIGHT, CROP_WIDTH) * 255
     with torch.no_grad():
         before, after = random_net()(images), back(images)
-    for name in ("characters", "attention", "rows", "colour", "readable"):
+    for name in ("characters", "attention", "rows", "colour", "readable", "corners"):
         assert torch.allclose(getattr(before, name), getattr(after, name), atol=2e-2), name
 
 
