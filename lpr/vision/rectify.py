@@ -16,7 +16,7 @@ MAX_CROP_WIDTH_PX = 400
 MIN_CROP_SIDE_PX = 8
 DISPLAY_MARGIN = 0.05
 """What such a picture shows around the plate, in parts of its sides."""
-ASKEW = 0.02
+ASKEW = 0.04
 """From this part of a crop's sides on that a corner is off, the plate is cut out again."""
 FARTHEST = 0.3
 """Corners that are said to be farther off are not believed."""
