@@ -3,7 +3,8 @@
 A camera at a gate is mounted for the size at which plates pass it, and has a next frame. A photograph has neither: its
 plates may be forty pixels in four thousand, or fill it from edge to edge. So it is looked at as a whole, in overlapping
 tiles where it is larger than what the network takes in, closer around each plate that could not be read for sure, since
-corners are found more exactly there, and, where nothing was read for sure at all, from further away.
+corners are found more exactly there, and, where nothing was read for sure at all, in smaller tiles and from further
+away.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ from lpr.vision.preprocess import PADDING_GREY
 TILE_PX: Final = 800
 """About the width and height of a tile; a smaller picture is one."""
 MAX_TILES_ACROSS: Final = 4
+SMALL_TILE_PX: Final = 420
+"""The same where nothing was read for sure: of plates 26 to 36 pixels wide 89 % are then found for 67, and none more
+from smaller ones."""
+MAX_SMALL_TILES_ACROSS: Final = 6
 OVERLAP: Final = 0.2
 """Part of a tile that the next one shows, too: a plate narrower than that is whole in one of them."""
 
 SURE: Final = 0.8
-"""Where a plate was read with this confidence, the picture is not looked at from further away."""
+"""Where a plate was read with this confidence, the picture is not searched any further."""
 BEYOND_DOUBT: Final = 0.95
 """A plate that was read with this confidence gets no second look."""
 MAX_SECOND_LOOKS: Final = 6
@@ -60,9 +65,11 @@ class PhotographReader:
         Raises `VisionError`.
         """
         found = list(await self._reader.detector.detect(image))
-        for tile in tiles(image.shape[1], image.shape[0]):
-            found += await self._in_tile(image, tile)
+        found += await self._in_tiles(image, TILE_PX, MAX_TILES_ACROSS)
         looks = await self._reader.read_detections(image, found)
+        if all(read.plate.confidence < SURE for read in looks):
+            found = await self._in_tiles(image, SMALL_TILE_PX, MAX_SMALL_TILES_ACROSS)
+            looks += await self._reader.read_detections(image, found)
         first = best_of_each(looks)
         unsure = [read.box for read in first if read.plate.text and read.plate.confidence < BEYOND_DOUBT]
         closer = [each for box in unsure[:MAX_SECOND_LOOKS] for each in await self._closer(image, box)]
@@ -71,10 +78,16 @@ class PhotographReader:
             looks += await self._reader.read_detections(image, await self._from_afar(image))
         return best_of_each(looks)
 
-    async def _in_tile(self, image: Image, tile: Box) -> list[Detection]:
-        """What stands in a tile and is not cut by its edge: its neighbour has that whole."""
-        whole = Box(0, 0, image.shape[1], image.shape[0])
-        return [each for each in await self._in_part(image, tile) if not cut_by(tile, whole, each.box)]
+    async def _in_tiles(self, image: Image, side_px: float, most_across: int) -> list[Detection]:
+        """What stands in each tile and is not cut by its edge: its neighbour has that whole."""
+        height, width = image.shape[:2]
+        whole = Box(0, 0, width, height)
+        return [
+            each
+            for tile in tiles(width, height, side_px, most_across)
+            for each in await self._in_part(image, tile)
+            if not cut_by(tile, whole, each.box)
+        ]
 
     async def _closer(self, image: Image, plate: Box) -> list[Detection]:
         """That plate again; what else stands around it was read before, and may be cut here."""
@@ -93,9 +106,12 @@ class PhotographReader:
         return [moved(each, -x, -y) for each in await self._reader.detector.detect(wide)]
 
 
-def tiles(width: int, height: int) -> list[Box]:
-    """Overlapping parts of a picture of `width` x `height` pixels, row by row; none where the whole is small enough."""
-    across, down = (min(MAX_TILES_ACROSS, max(1, round(side / TILE_PX))) for side in (width, height))
+def tiles(width: int, height: int, side_px: float = TILE_PX, most_across: int = MAX_TILES_ACROSS) -> list[Box]:
+    """Overlapping parts of a picture of `width` x `height` pixels, about `side_px` wide and high, row by row.
+
+    None where the whole is small enough; no more than `most_across` side by side or below one another.
+    """
+    across, down = (min(most_across, max(1, round(side / side_px))) for side in (width, height))
     if across * down == 1:
         return []
     columns, rows = _spans(width, across), _spans(height, down)

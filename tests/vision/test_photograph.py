@@ -102,6 +102,19 @@ async def test_where_a_plate_was_read_for_sure_nobody_steps_back(workers: Thread
     assert detector.shown == [(500, 200)]
 
 
+async def test_a_plate_too_small_for_a_tile_is_found_in_smaller_ones(workers: ThreadPoolExecutor) -> None:
+    image = picture(1100, 700, (Box(900, 500, 30, 10), 7, 0.99))
+    detector = WhiteDetector()
+    assert await texts(detector, image, workers) == ["29A00007"]
+    assert len(detector.shown) == 1 + 3 * 2
+
+
+async def test_where_a_plate_was_read_for_sure_nobody_searches_small_tiles(workers: ThreadPoolExecutor) -> None:
+    detector = WhiteDetector()
+    await texts(detector, picture(1100, 700, (Box(400, 300, 200, 60), 7, 0.99)), workers)
+    assert detector.shown == [(1100, 700)]
+
+
 async def test_a_plate_that_was_not_read_for_sure_is_looked_at_more_closely(workers: ThreadPoolExecutor) -> None:
     detector = WhiteDetector()
     image = picture(700, 500, (Box(100, 50, 60, 20), 5, 0.5), (Box(400, 300, 60, 20), 6, 0.99))
