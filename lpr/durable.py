@@ -6,8 +6,10 @@ import ctypes
 import os
 from pathlib import Path
 
-_sync_file_range = ctypes.CDLL(None).sync_file_range
-_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
+"""Linux has it alone."""
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _RANGE_WRITE = 2
 """SYNC_FILE_RANGE_WRITE of <fcntl.h>."""
 
@@ -40,4 +42,5 @@ def begin_to_write(fd: int, offset: int, size_bytes: int) -> None:
 
     That sync is needed all the same, and says what failed.
     """
-    _sync_file_range(fd, offset, size_bytes, _RANGE_WRITE)
+    if _sync_file_range is not None:
+        _sync_file_range(fd, offset, size_bytes, _RANGE_WRITE)
