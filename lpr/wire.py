@@ -714,18 +714,14 @@ def parse_moment(value: object) -> datetime | None:
 
 
 def _read_selection(name: str, data: Mapping[str, Any]) -> CameraSelection:
-    """Which cameras; a field that is not known is refused, since passing over it would mean all of the cameras.
+    """Which cameras, all where none is named; a list without any names none, as the contract has it.
 
-    So is a list with nothing in it: it is a filter that found nothing sooner than a wish to stop every gate.
+    A field that is not known is refused, since passing over it would mean all of the cameras.
     """
     for key in data:
         if key not in ("cameraIds", "gateIds"):
             raise ProtocolError(f"{name} knows no field {_text(key)!r}; it takes cameraIds, gateIds or nothing")
-    selection = CameraSelection(_id_list(data, "cameraIds"), _id_list(data, "gateIds"))
-    empty = [key for key, value in data.items() if value is not None]
-    if empty and selection == CameraSelection():
-        raise ProtocolError(f"{empty[0]} must name at least one; leave it out where {name} is meant for all cameras")
-    return selection
+    return CameraSelection(_id_list(data, "cameraIds"), _id_list(data, "gateIds"))
 
 
 def _id_list(data: Mapping[str, Any], field: str) -> tuple[str, ...]:

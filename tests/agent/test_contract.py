@@ -145,8 +145,6 @@ async def test_start_and_stop_mean_all_cameras_or_those_that_they_name(
 
         unknown = await node_backend.command("stop_processing", {"gateIds": ["GATE_009"]})
         assert (unknown["status"], unknown["code"]) == ("error", "UNKNOWN_CAMERA")
-        nobody = await node_backend.command("stop_processing", {"cameraIds": []})
-        assert (nobody["status"], nobody["code"]) == ("error", "INVALID_DATA"), "no wish to stop every gate"
         assert running_cameras(agent) == {"CAM_001", "CAM_002"}
 
 
