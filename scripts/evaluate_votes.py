@@ -35,7 +35,7 @@ from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.tracker import PassageTracker
 from lpr.vision.base import Detection
 from lpr.vision.plate_reader import PlateReader
-from scripts.reading import opened
+from scripts.reading import opened, quiet
 from scripts.reliability import print_reliability
 from scripts.render.camera import light, pose, shoot
 from scripts.render.crops import hardness, place, seen_quad
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--fps", type=float, default=8.0)
     arguments = parser.parse_args()
+    quiet()
     frames: list[tuple[float, bool]] = []
     votes: dict[EmitRule, list[tuple[float, bool]]] = {rule: [] for rule in EmitRule}
     legible, sure_of = 0, Counter[EmitRule]()
