@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -70,7 +71,8 @@ class Sets:
     """What is read."""
 
     crops: Batch
-    frames: list[GateFrame]
+    frames: Callable[[], Iterator[GateFrame]]
+    """Rendered anew at every call: thousands of them would fill the memory."""
     folders: list[tuple[str, list[Labelled]]]
 
 
@@ -80,16 +82,19 @@ def render_sets(crops: int, frames: int, backgrounds: Path | None, folders: Sequ
     samples = render_batch(Random(CROP_SEED), pictures, crops)
     readable = samples.take(np.flatnonzero(samples.readable))
     photographs = [(folder.name, list(labelled(folder))) for folder in folders]
-    return Sets(readable, list(gate_frames(FRAME_SEED, frames, pictures)), photographs)
+    return Sets(readable, partial(gate_frames, FRAME_SEED, frames, pictures), photographs)
 
 
 async def say(reader: PlateReader, sets: Sets) -> dict[str, Said]:
     """What one form says of all sets, by their names."""
     said = {"rendered crops": Said([each.text for each in await read_crops(reader.recognizer, list(sets.crops.images))],
                                    texts_of(sets.crops))}  # fmt: skip
-    reads = await read_frames(reader, sets.frames)
-    texts = [None if read is None else read.plate.text for read in reads]
-    said["rendered frames"] = Said(texts, [frame.text for frame in sets.frames])
+    texts, wanted = [], []
+    for frame in sets.frames():
+        (read,) = await read_frames(reader, [frame])
+        texts.append(None if read is None else read.plate.text)
+        wanted.append(frame.text)
+    said["rendered frames"] = Said(texts, wanted)
     for name, plates in sets.folders:
         texts = []
         for plate in plates:
@@ -137,7 +142,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="*", default=[], help="folders with images/ and labels.csv")
     parser.add_argument("--backgrounds", type=Path, help="plate-free pictures to stand behind rendered plates")
     parser.add_argument("--crops", type=int, default=6000, help="rendered for the recogniser")
-    parser.add_argument("--frames", type=int, default=1500, help="rendered for the whole way")
+    parser.add_argument("--frames", type=int, default=6000, help="rendered for the whole way")
     parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="share of the plates")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)

@@ -161,7 +161,7 @@ def _calibrate(folders: dict[str, Path], data: Path | None) -> dict[str, Any]:
 
 def _compare(folders: list[Path], data: Path | None) -> dict[str, Any]:
     sources = Sources.of(data)
-    sets = render_sets(6000, 1500, sources.backgrounds, [sources.real] if sources.real is not None else [])
+    sets = render_sets(6000, 6000, sources.backgrounds, [sources.real] if sources.real is not None else [])
     forms = asyncio.run(compare(folders, sets))
     table = {form: {name: _shares(said) for name, said in sets.items()} for form, sets in forms.items()}
     return {"widest_points": round(100 * spread(forms), 3), "forms": table}
