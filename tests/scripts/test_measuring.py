@@ -195,6 +195,18 @@ async def test_a_sweep_falls_off_where_it_becomes_too_hard() -> None:
     assert sweeps.picture(points).count("<polyline") == 3 * len(sweeps.SWEEPS)
 
 
+async def test_plates_seen_from_far_to_the_side_and_above_are_read() -> None:
+    """The networks that ship, the whole way: 11 of these are read where crops are left as the detector's corners cut
+    them, 19 where they are cut again.
+    """
+    steep = Conditions(turn_deg=50.0, tilt_deg=25.0)
+    frames = [gate_frame(Random(f"turned {number}"), steep, []) for number in range(20)]
+    async with opened() as reader:
+        reads = await read_frames(reader, frames)
+    right = [read is not None and read.plate.text == frame.text for read, frame in zip(reads, frames, strict=True)]
+    assert sum(right) >= 16
+
+
 def test_photographs_are_judged_with_reliability_and_other_programs_reads_by_the_same_tables(tmp_path: Path) -> None:
     folder, picture, reads = write_labels(tmp_path / "photographs", 3), tmp_path / "r.svg", tmp_path / "reads.jsonl"
     done = run("scripts.evaluate", folder, "--threads", 1, "--reliability", picture, "--reads", reads)
