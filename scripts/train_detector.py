@@ -10,12 +10,14 @@ rate follows the minutes spent, so an interrupted run ends as planned.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,10 @@ class Scenes(torch.utils.data.IterableDataset[Batch]):
         cv2.setNumThreads(1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the loop's to answer
         worker = torch.utils.data.get_worker_info()
+        if worker is not None:
+            # Ended the long way, a worker is aborted now and then by a library's thread that still runs, and the loader
+            # takes that for a fault of the training.
+            Finalize(None, os._exit, args=(0,), exitpriority=-100)
         rng = np.random.default_rng((self.seed, worker.id if worker is not None else 0))
         while True:
             size = self.sizes[rng.integers(0, len(self.sizes))]
