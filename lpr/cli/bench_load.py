@@ -128,8 +128,15 @@ def _at_hand(options: LoadOptions, data_dir: Path | None, seconds: float) -> Ite
 @contextmanager
 def _ended_like_ctrl_c() -> Iterator[None]:
     """SIGTERM (of `timeout`, say) ends the program as Ctrl-C does: neither the back-end nor its events stay behind."""
-    # Whatever stands for Ctrl-C at that moment: an event loop has a gentler way than an exception out of nowhere.
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+
+    def end(*_: object) -> None:
+        # Whatever stands for Ctrl-C at that moment: an event loop has a gentler way than an exception out of nowhere.
+        # What a shell has started with `&` ignores Ctrl-C; there it has to be the exception.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -69,10 +70,25 @@ def test_a_long_run_is_a_json_line_a_look_and_a_verdict(run: Run) -> None:
     assert back_ends() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_told_to_end_judges_what_it_saw_and_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "ctrl_c"),
+    [
+        (signal.SIGINT, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+        pytest.param(signal.SIGTERM, signal.SIG_IGN, id="started with &"),
+    ],
+)
+def test_a_run_that_is_told_to_end_judges_what_it_saw_and_leaves_nothing_behind(
+    tmp_path: Path, number: int, ctrl_c: signal.Handlers
+) -> None:
     command = [sys.executable, "-m", "lpr.cli", "bench", "--soak", "20 s", "--cameras", "1", *FEW, "--json"]
-    program = subprocess.Popen([*command, "--data-dir", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    program = subprocess.Popen(
+        [*command, "--data-dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Whoever runs the tests may have been started with &, too.
+        preexec_fn=partial(signal.signal, signal.SIGINT, ctrl_c),
+    )
     try:
         assert program.stdout is not None
         first = program.stdout.readline()
