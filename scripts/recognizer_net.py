@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lpr.plates.alphabet import CLASSES, SLOTS
+from lpr.vision.rectify import corners_home
 from scripts.render.crops import CROP_MARGIN
 
 CELLS_HIGH, CELLS_WIDE = 8, 20
@@ -122,10 +123,7 @@ class RecognizerNet(nn.Module):
             nn.GELU(),
             nn.Linear(64, 8),
         )
-        inset = CROP_MARGIN / (1 + 2 * CROP_MARGIN)
-        near, far = inset, 1 - inset
-        home = torch.tensor([[near, near], [far, near], [far, far], [near, far]])
-        self.register_buffer("corners_home", home, persistent=False)
+        self.register_buffer("corners_home", torch.from_numpy(corners_home(CROP_MARGIN)), persistent=False)
 
     def forward(self, image: Tensor) -> Outputs:
         """Logits of everything; `image` as in the class's text."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lpr.domain.plate import PlateColour
 from lpr.plates.alphabet import BLANK, INDEX, SLOTS
+from lpr.vision.rectify import corners_home
 from scripts.render.camera import Corners, backdrop, is_grey, light, obstruct, pose, project, shoot
 from scripts.render.plate import ROW_HEIGHT_PX, Image, RenderedPlate, draw_plate, random_spec
 
@@ -188,8 +189,7 @@ def seen_quad(corners: Corners, random: Random) -> Corners:
 
 def rectify(image: Image, quad: Corners) -> tuple[Image, NDArray[np.float64]]:
     """Cut `quad` with its margin out of `image`, stretched to the recogniser's input; the crop and the homography."""
-    x, y = CROP_MARGIN / (1 + 2 * CROP_MARGIN) * np.float32([CROP_WIDTH, CROP_HEIGHT])
-    target = np.float32([[x, y], [CROP_WIDTH - x, y], [CROP_WIDTH - x, CROP_HEIGHT - y], [x, CROP_HEIGHT - y]])
+    target = corners_home(CROP_MARGIN) * np.float32([CROP_WIDTH, CROP_HEIGHT])
     homography = cv2.getPerspectiveTransform(quad.astype(np.float32), target)
     crop = cv2.warpPerspective(
         image, homography, (CROP_WIDTH, CROP_HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
