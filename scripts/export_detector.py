@@ -20,9 +20,13 @@ import numpy as np
 import torch
 
 from lpr.vision.engine import RT_INFO, load_openvino
+from scripts.detector_net import Deployed, Detector
+from scripts.render.drawn import draw_background
+from scripts.render.laying import lay
+from scripts.render.material import PlatePicture, load_material, plate_pool
 from scripts.render.plate import PlateSpec, draw_plate
-from scripts.render.scene import PlatePicture, draw_background, lay, load_material, plate_pool, render_scene
-from scripts.train_detector import Deployed, Detector, held_out
+from scripts.render.scene import render_scene
+from scripts.train_detector import held_out
 
 OUTPUT = "plates"
 SIDE = 320

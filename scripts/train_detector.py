@@ -1,4 +1,4 @@
-"""Train the detector: settings, network, targets, loss, loop, checkpoint. One page, read from top to bottom.
+"""Train the detector: settings, targets, loss, data, validation, loop. One page, read from top to bottom.
 
     python -m scripts.train_detector DATA --out RUN --minutes 75            # starts, or goes on where RUN stopped
 
@@ -27,14 +27,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scripts.render.scene import Material, Scene, folders_of, load_material, plate_pool, render_scene
+from scripts.detector_net import STRIDE, Detector, decode
+from scripts.render.material import Material, folders_of, load_material, plate_pool
+from scripts.render.quads import box_of
+from scripts.render.scene import Scene, render_scene
 from scripts.training.compute import Compute, choose
 from scripts.training.files import append_line, forget_after, load_checkpoint, save_checkpoint
 from scripts.training.provenance import commit, data_facts
 from scripts.training.watch import Lines, Watch
 
-STRIDE = 8  # pixels of the input a cell of the output stands for
-OUTPUTS = 1 + 4 + 8  # confidence; distances to left, top, right, bottom; corners within the box
+SURE = 0.4
+"""Confidence from which a cell counts as seeing a plate, in validation."""
 
 
 @dataclass(frozen=True)
@@ -54,95 +57,6 @@ class Settings:
     seed: int = 1
     validation_scenes: int = 256
     save_every_s: float = 300.0  # and validate
-
-
-# --- network -------------------------------------------------------------------------------------------------------
-
-
-def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU: what INT8 fuses into one step."""
-    layer = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
-class Residual(nn.Module):
-    """1x1 to half the width, 3x3 back, added to the input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.narrow = conv(width, width // 2, 1)
-        self.wide = nn.Sequential(nn.Conv2d(width // 2, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.wide(self.narrow(x)))
-
-
-def stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    """Halve the sides, then look around."""
-    return nn.Sequential(conv(inputs, outputs, 3, 2), *(Residual(outputs) for _ in range(blocks)))
-
-
-class Detector(nn.Module):
-    """Fully convolutional: [n, 3, h, w] in 0..1, blue green red -> raw [n, 13, h/8, w/8]; h and w multiples of 32.
-
-    Features at strides 8, 16 and 32 are summed into one map at stride 8, where every cell answers for itself.
-    """
-
-    def __init__(
-        self, widths: tuple[int, ...] = (16, 32, 64, 112, 160), blocks: tuple[int, ...] = (1, 2, 3, 2)
-    ) -> None:
-        super().__init__()
-        self.stem = conv(3, widths[0], 3, 2)
-        self.at_4 = stage(widths[0], widths[1], blocks[0])
-        self.at_8 = stage(widths[1], widths[2], blocks[1])
-        self.at_16 = stage(widths[2], widths[3], blocks[2])
-        self.at_32 = stage(widths[3], widths[4], blocks[3])
-        width = 64
-        self.from_8, self.from_16, self.from_32 = (conv(w, width, 1) for w in widths[2:])
-        self.fuse_16, self.fuse_8 = conv(width, width), conv(width, width)
-        self.head = nn.Sequential(Residual(width), Residual(width))
-        self.out = nn.Conv2d(width, OUTPUTS, 1)
-        with torch.no_grad():
-            self.out.weight.mul_(0.1)
-            self.out.bias.zero_()
-            self.out.bias[0] = -4.6  # a plate in one cell of a hundred
-            self.out.bias[1:5] = 0.7
-
-    def forward(self, image: Tensor) -> Tensor:
-        at_8 = self.at_8(self.at_4(self.stem((image - 0.5) * 4)))
-        at_16 = self.at_16(at_8)
-        up = F.interpolate(self.from_32(self.at_32(at_16)), scale_factor=2.0, mode="nearest")
-        up = F.interpolate(self.fuse_16(self.from_16(at_16) + up), scale_factor=2.0, mode="nearest")
-        return self.out(self.head(self.fuse_8(self.from_8(at_8) + up)))
-
-
-class Deployed(nn.Module):
-    """What is exported: the raw map turned into numbers in input pixels, so that the agent needs no constants.
-
-    Output [n, 13, h/8, w/8]: confidence 0..1; left, top, right, bottom; four corners x, y from the top left.
-    """
-
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, image: Tensor) -> Tensor:
-        raw = self.detector(image)
-        boxes, corners = decode(raw)
-        return torch.cat([raw[:, :1].sigmoid(), boxes, corners], 1)
-
-
-def decode(raw: Tensor) -> tuple[Tensor, Tensor]:
-    """Raw map -> boxes [n, 4, h, w] and corners [n, 8, h, w] in input pixels."""
-    rows, columns = raw.shape[2], raw.shape[3]
-    x = ((torch.arange(columns, device=raw.device) + 0.5) * STRIDE).view(1, 1, 1, -1)
-    y = ((torch.arange(rows, device=raw.device) + 0.5) * STRIDE).view(1, 1, -1, 1)
-    reach = raw[:, 1:5].clamp(-4, 4.5).exp() * STRIDE
-    left, top, right, bottom = x - reach[:, :1], y - reach[:, 1:2], x + reach[:, 2:3], y + reach[:, 3:4]
-    boxes = torch.cat([left, top, right, bottom], 1)
-    start, size = torch.cat([left, top] * 4, 1), torch.cat([right - left, bottom - top] * 4, 1)
-    home = torch.tensor([0, 0, 1, 0, 1, 1, 0, 1], dtype=raw.dtype, device=raw.device).view(1, 8, 1, 1)
-    return boxes, start + (home + raw[:, 5:] * 0.25) * size
 
 
 # --- targets and loss ----------------------------------------------------------------------------------------------
@@ -171,10 +85,10 @@ def cells_of(scene: Scene, rows: int, columns: int) -> np.ndarray:
     y = (np.arange(rows) + 0.5)[:, None] * STRIDE
     for left, top, right, bottom in scene.ignored:
         owner[(x > left) & (x < right) & (y > top) & (y < bottom)] = -2
-    boxes = np.concatenate([scene.quads.min(1), scene.quads.max(1)], 1) if len(scene.quads) else np.zeros((0, 4))
-    order = np.argsort([-(b[2] - b[0]) * (b[3] - b[1]) for b in boxes]) if len(boxes) else []
+    boxes = box_of(scene.quads)
+    smaller_last = np.argsort(-np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
     for ring in (True, False):
-        for i in order:
+        for i in smaller_last:
             left, top, right, bottom = boxes[i]
             middle_x, middle_y = (left + right) / 2, (top + bottom) / 2
             reach_x = float(np.clip(0.22 * (right - left), 0.55 * STRIDE, 2.5 * STRIDE)) + (STRIDE if ring else 0)
@@ -306,38 +220,39 @@ def validate(network: nn.Module, scenes: list[Batch], device: str = "cpu") -> di
         raw = network(batch.images.to(device).permute(0, 3, 1, 2).float() / 255).float().cpu()
         boxes, corners = decode(raw)
         sure = raw[:, 0].sigmoid() * (batch.owner != -2)
-        for i in range(len(raw)):
+        for i, owner in enumerate(batch.owner):
             pictures += 1
-            far = batch.owner[i] == -1
-            for quad in batch.quads[i]:
-                x, y = quad[:, 0], quad[:, 1]
-                if x.max() <= x.min():
-                    continue
-                gy = (torch.arange(raw.shape[2]) + 0.5)[:, None] * STRIDE
-                gx = (torch.arange(raw.shape[3]) + 0.5)[None] * STRIDE
-                at = (gx > x.min()) & (gx < x.max()) & (gy > y.min()) & (gy < y.max())
-                far &= ~at
-            for p in batch.owner[i].unique().tolist():
+            false += int((sure[i] * _far_from_plates(owner, batch.quads[i])).max() >= SURE)
+            for p in owner.unique().tolist():
                 if p < 0:
                     continue
+                plates += 1
                 quad = batch.quads[i, p]
-                cells = batch.owner[i] == p
-                best = int((sure[i] * cells).argmax())
-                r, c = divmod(best, raw.shape[3])
+                row, column = divmod(int((sure[i] * (owner == p)).argmax()), owner.shape[1])
                 wanted = torch.cat([quad.amin(0), quad.amax(0)])[None]
-                iou = float(overlap_of(boxes[i, :, r, c][None], wanted)[0])
-                hit = iou >= 0.5 and float(sure[i, r, c]) >= 0.4
-                plates, found = plates + 1, found + hit
-                if hit and bool(batch.exact[i, p]):
+                iou = float(overlap_of(boxes[i, :, row, column][None], wanted)[0])
+                if iou < 0.5 or float(sure[i, row, column]) < SURE:
+                    continue
+                found += 1
+                if bool(batch.exact[i, p]):
                     size = (wanted[0, 2:] - wanted[0, :2]).repeat(4)
-                    corner_errors.append(float(((corners[i, :, r, c] - quad.flatten()) / size).abs().mean()))
-            false += int((sure[i] * far).max() >= 0.4)
+                    corner_errors.append(float(((corners[i, :, row, column] - quad.flatten()) / size).abs().mean()))
     network.train()
     return {
         "found": found / max(1, plates),
         "false_per_picture": false / max(1, pictures),
         "corner_error": float(np.mean(corner_errors)) if corner_errors else 1.0,
     }
+
+
+def _far_from_plates(owner: Tensor, quads: Tensor) -> Tensor:
+    """Cells that no plate answers for, bool [rows, columns]: neither by `owner` nor within the box around one."""
+    far = owner == -1
+    y = (torch.arange(owner.shape[0]) + 0.5)[:, None] * STRIDE
+    x = (torch.arange(owner.shape[1]) + 0.5)[None] * STRIDE
+    for (left, top), (right, bottom) in zip(quads.amin(1).tolist(), quads.amax(1).tolist(), strict=True):
+        far &= ~((x > left) & (x < right) & (y > top) & (y < bottom))
+    return far
 
 
 # --- loop ----------------------------------------------------------------------------------------------------------

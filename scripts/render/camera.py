@@ -1,8 +1,9 @@
 """From a flat plate to the picture a camera sends: pose, light, lens, sensor and codec.
 
 `pose` makes the homography, `light` works on the scene, `shoot` is the camera. All take uint8 BGR pictures and a
-`random.Random`, so that the reader's crops and the detector's scenes look through the same glass. Measured before on
-crops of a gate (see the recogniser's card): geometry is worth ten points, wear and light seven, the camera four.
+`random.Random`. The reader's crops and the frames of `gate.py` look through this glass; the detector's scenes have one
+of their own (`exposure.py`). Measured before on crops of a gate (see the recogniser's card): geometry is worth ten
+points, wear and light seven, the camera four.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ import numpy as np
 
 from scripts.render.camera import Corners, light, shoot
 from scripts.render.crops import hardness
+from scripts.render.drawn import draw_background
+from scripts.render.laying import mount
 from scripts.render.plate import ROW_HEIGHT_PX, Image, draw_plate, random_spec
-from scripts.render.scene import draw_background, mount
 
 FRAME_WIDTH: Final = 640
 FRAME_HEIGHT: Final = 384

@@ -6,24 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from scripts.render.scene import (
-    SMALLEST_HEIGHT_PX,
-    Floats,
-    Image,
-    Material,
-    Photo,
-    PlatePicture,
-    box_of,
-    close_up,
-    lay,
-    overlap,
-    perspective_quad,
-    plate_pool,
-    quad_of,
-    render_scene,
-    view,
-    visible_part,
-)
+from scripts.render.laying import lay
+from scripts.render.material import Material, Photo, PlatePicture, plate_pool
+from scripts.render.plate import Image
+from scripts.render.quads import Floats, box_of, overlap, perspective_quad, quad_of, visible_part
+from scripts.render.scene import SMALLEST_HEIGHT_PX, close_up, render_scene, view
 
 
 def checkered(width: int, height: int) -> PlatePicture:

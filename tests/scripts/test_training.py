@@ -20,9 +20,11 @@ torch = pytest.importorskip("torch", exc_type=ImportError)
 from torch.fx.experimental import _config as torch_config  # noqa: E402  # after the skip
 
 from scripts import train_detector, train_recognizer  # noqa: E402
+from scripts.detector_net import Detector  # noqa: E402
 from scripts.recognizer_net import NetSettings, RecognizerNet  # noqa: E402
+from scripts.render.material import Material, plate_pool  # noqa: E402
 from scripts.render.samples import Batch, Pool, Sources, render_batch  # noqa: E402
-from scripts.render.scene import Material, plate_pool, render_scene  # noqa: E402
+from scripts.render.scene import render_scene  # noqa: E402
 from scripts.train_recognizer import Settings, losses, tensors, total_loss  # noqa: E402
 from scripts.training.compute import Compute, choose  # noqa: E402
 from scripts.training.files import append_line, forget_after, load_checkpoint, read_log, save_checkpoint  # noqa: E402
@@ -169,7 +171,7 @@ def test_what_the_detector_learns_from_lies_on_its_device() -> None:
     material, rng = Material((), (), (), plate_pool(4, 1)), np.random.default_rng(2)
     scenes = [render_scene(rng, material, (128, 128)) for _ in range(3)]
     batch = train_detector.collate(scenes).to("meta")
-    raw = train_detector.Detector().to("meta")(batch.images.permute(0, 3, 1, 2).float())
+    raw = Detector().to("meta")(batch.images.permute(0, 3, 1, 2).float())
     with torch_config.patch(meta_nonzero_assume_all_nonzero=True):
         total, parts = train_detector.loss_of(raw, batch)
     total.backward()
