@@ -369,9 +369,10 @@ def message(
 
     `original_image` is the picture as it is sent, `original_scale` its width over the width of the one recorded with
     the event: the bounding box is multiplied by it and rounded to whole pixels. `original_omitted` says why a picture
-    that was recorded is not sent (`too_large`, `queue_full`); it appears as `originalImageOmitted` beside the empty
-    field, so that nobody searches for a fault. A picture that is absent, or `images` none, is empty text. Where the
-    event's times were taken from a clock that was not known to be right, `delivery` says `clockSynchronised` false.
+    that was recorded is not sent (`too_large`, `link_lost`, `queue_full`); it appears as `originalImageOmitted` beside
+    the empty field, so that nobody searches for a fault. A picture that is absent, or `images` none, is empty text.
+    Where the event's times were taken from a clock that was not known to be right, `delivery` says `clockSynchronised`
+    false.
     """
     data = dict(body["data"])
     holder = data

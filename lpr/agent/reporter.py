@@ -75,12 +75,12 @@ class Reporter:
 
 
 class LinkNews:
-    """What became of events, and what the back-end said that nobody understands."""
+    """What became of events, and what is wrong at the back-end."""
 
     def __init__(self, publisher: Publisher, clock: Clock) -> None:
         self._publisher = publisher
         self._clock = clock
-        self._nonsense_told_s = float("-inf")
+        self._server_fault_told_s = float("-inf")
 
     def delivered(self, delivered: Delivered) -> None:
         """The back-end holds an event."""
@@ -102,15 +102,15 @@ class LinkNews:
             },
         )
 
-    async def answer_was_nonsense(self, what: str) -> None:
-        """The back-end gave an answer that cannot be read."""
+    async def server_fault(self, what: str) -> None:
+        """Something at the back-end or before it is not as it should be; `what` is a sentence."""
         now_s = self._clock.now().monotonic_s
-        if now_s - self._nonsense_told_s < SERVER_ERROR_EVERY_S:
+        if now_s - self._server_fault_told_s < SERVER_ERROR_EVERY_S:
             return
-        self._nonsense_told_s = now_s
+        self._server_fault_told_s = now_s
         await self._publisher.raise_error(
             ErrorCode.SERVER_ERROR,
-            f"the back-end's answer is not of the contract: {what}",
+            what,
             severity=Severity.MEDIUM,
             details={"what": what},
         )

@@ -234,7 +234,7 @@ class Agent:
             on_command=inbox.submit,
             on_rejected=news.rejected,
             on_delivered=news.delivered,
-            on_nonsense=news.answer_was_nonsense,
+            on_server_fault=news.server_fault,
             clock=self.clock,
             metrics=self.metrics,
         )

@@ -10,12 +10,16 @@ from lpr.outbox.base import Ticket
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Hand this event to the socket and report the answer under `emission`. `attempt` counts from 1, over restarts."""
+    """Hand this event to the socket and report the answer under `emission`. `attempt` counts from 1, over restarts.
+
+    `bare` is without its original image: in whole it took the connection down.
+    """
 
     emission: int
     ticket: Ticket
     attempt: int
     replayed: bool
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)

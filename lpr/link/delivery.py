@@ -16,8 +16,8 @@ with each event taken and halves when one is put off: a server that restarts or 
 server that puts off everything is asked one event at a time, at growing distance.
 
 **Put off.** `retry` waits as long as the back-end says, everything else ever longer. Unreadable answers do not count as
-failures; the event is sent again. **Poison**, an event that takes the link down, goes alone, and in the end to the dead
-letters. For both see `histories`.
+failures; the event is sent again. **Poison**, an event that takes the link down, goes alone, then without its original
+image, and in the end to the dead letters. For both see `histories`.
 
 **Silence.** With events in flight and no sign of life for `ack_s` plus the time their bytes need, at most `dead_s`, the
 connection is aborted: see `line`. An event that a later one has overtaken, and that is older than `ack_s`, has lost its
@@ -385,7 +385,8 @@ class Delivery:
             self._hold_until = now + self._hold_s()
         self._emissions += 1
         self._in_flight[self._emissions] = Flight(ticket, self._emissions, now, backlog, alone)
-        self._out.append(Send(self._emissions, ticket, history.attempt, replayed))
+        bare = self._histories.is_to_be_bare(ticket.event_id)
+        self._out.append(Send(self._emissions, ticket, history.attempt, replayed, bare))
 
     def _is_replay(self, ticket: Ticket, history: History) -> bool:
         """Stored while the link was down, or sent before. What waited through an outage counts as stored in it: the

@@ -4,8 +4,9 @@
 after `soft_failures` of them the event can never be taken.
 
 **Poison.** An event in flight at `losses_before_alone` losses of the link is sent alone, after another has passed.
-`losses_alone` losses alone, with others passing in between, and it is a dead letter. (A flapping link loses events too;
-hence "others passing", and the pauses.)
+From the first loss alone on it is sent bare, without its original image: what most takes a link down is size, and an
+event without a picture is worth more than a dead letter. `losses_alone` losses alone, with others passing in between,
+and it is one. (A flapping link loses events too; hence "others passing", and the pauses.)
 """
 
 from __future__ import annotations
@@ -76,6 +77,11 @@ class Histories:
         """Whether the event must be sent alone."""
         history = self._known.get(event_id)
         return history is not None and history.losses >= self._limits.losses_before_alone
+
+    def is_to_be_bare(self, event_id: str) -> bool:
+        """Whether the event is to be sent without its original image."""
+        history = self._known.get(event_id)
+        return history is not None and history.losses_alone > 0
 
     def link_was_lost(self, now: float, event_id: str, *, alone: bool) -> str | None:
         """With this event in flight. Returns why it is a dead letter; None where it is none."""

@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -32,7 +32,17 @@ from lpr.link.clearer import Clearer, OnRejected
 from lpr.link.clocks import Alarm, ServerClock, ring_after
 from lpr.link.delivery import Delivery
 from lpr.link.ledger import Ledger
-from lpr.link.packing import TOO_LARGE, Packing, TooLarge, attempt, fits_as_it_is, pack
+from lpr.link.packing import (
+    TOO_LARGE,
+    Bearable,
+    Packing,
+    TooLarge,
+    attempt,
+    bare,
+    fits_as_it_is,
+    largest_size,
+    pack,
+)
 from lpr.outbox.base import Entry, Outbox, Ticket
 
 log = structlog.get_logger(__name__)
@@ -51,17 +61,20 @@ class Delivered:
 
 OnDelivered: TypeAlias = Callable[[Delivered], None]
 OnChange: TypeAlias = Callable[[LinkState], None]
-OnNonsense: TypeAlias = Callable[[str], Coroutine[Any, Any, None]]
+OnServerFault: TypeAlias = Callable[[str], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """What is needed when the answer to an emission comes."""
+    """What is needed when the answer to an emission comes. `unbearable_bytes` of the message took the connection down
+    before its original image was left out; 0 where nothing was.
+    """
 
     ticket: Ticket
     replayed: bool
     sent_at_s: float
     age_ms: float
+    unbearable_bytes: int
 
 
 class Relay:
@@ -69,7 +82,8 @@ class Relay:
 
     `next_epoch` gives a number that grows with every connection, over restarts (`EpochFile.next`). `on_rejected` is
     awaited for every event that was buried, except for rejected `EVENT_REJECTED` errors, which would breed for ever.
-    `on_nonsense` is awaited for every answer of the back-end that cannot be read, with words for what it is.
+    `on_server_fault` is awaited, with a sentence for it, for every answer of the back-end that cannot be read and where
+    the connection turned out not to bear large messages.
     """
 
     def __init__(
@@ -83,7 +97,7 @@ class Relay:
         on_rejected: OnRejected | None = None,
         on_delivered: OnDelivered | None = None,
         on_change: OnChange | None = None,
-        on_nonsense: OnNonsense | None = None,
+        on_server_fault: OnServerFault | None = None,
         clock: Clock | None = None,
         metrics: m.Metrics | None = None,
     ) -> None:
@@ -94,11 +108,12 @@ class Relay:
         self._on_command = on_command
         self._on_delivered = on_delivered
         self._on_change = on_change
-        self._on_nonsense = on_nonsense
+        self._on_server_fault = on_server_fault
         self._clock: Clock = clock if clock is not None else SystemClock()
 
         self._delivery = Delivery(settings.limits, settings.deadlines)
         self._packing = Packing(settings.images, settings.payload, settings.max_message_bytes)
+        self._bearable = Bearable()
         self._waits = ConnectWait(settings.backoff)
         self._ledger = Ledger(settings.url, clock=self._clock, metrics=metrics, on_change=self._changed)
         self._server_clock = ServerClock(self._clock)
@@ -262,13 +277,14 @@ class Relay:
         wishes = wire.parse_hello_answer(answer.result() if answer.done() else ())
         for problem in wishes.problems:
             log.warning("agent_hello was answered with nonsense", problem=problem)
-            self._tell_nonsense(f"agent_hello: {problem}")
+            self._tell_not_of_the_contract(f"agent_hello: {problem}")
         if wishes.server_time is not None:
             self._server_clock.told(wishes.server_time, sent_at_s)
         self._packing = Packing(
             wishes.images if wishes.images is not None else self._settings.images,
             self._settings.payload,
             wishes.max_message_bytes if wishes.max_message_bytes is not None else self._settings.max_message_bytes,
+            self._bearable.at(self._now()),
         )
         return wishes.replay_per_second
 
@@ -382,6 +398,9 @@ class Relay:
         now = self._clock.now()
         delivery = attempt(entry.ticket, entry.body, send.attempt, now, replayed=send.replayed)
         packing = self._packing
+        unbearable_bytes = largest_size(entry, packing) if send.bare else 0
+        if unbearable_bytes:
+            entry = bare(entry)
         if fits_as_it_is(entry, packing):
             message = pack(entry, delivery, packing)
         else:
@@ -391,7 +410,7 @@ class Relay:
             self._delivery.unsendable(self._now(), send.emission, TOO_LARGE, reason)
             self._wake.set()  # a place in the window is free
             return
-        self._sent[send.emission] = _Sent(send.ticket, send.replayed, self._now(), delivery.age_ms)
+        self._sent[send.emission] = _Sent(send.ticket, send.replayed, self._now(), delivery.age_ms, unbearable_bytes)
         try:
             await transport.emit(
                 send.ticket.event_type, message, lambda args: self._answered(send.emission, send.ticket.event_id, args)
@@ -418,12 +437,14 @@ class Relay:
         rtt_ms = (now.monotonic_s - sent.sent_at_s) * 1000.0
         self._learn_server_time(args, sent)
         self._ledger.answered(sent.ticket.event_id, ack, rtt_ms=rtt_ms, at=now.wall)
+        if sent.unbearable_bytes and isinstance(ack, wire.Stored):
+            self._learn_what_is_borne(sent.unbearable_bytes)
         match ack:
             case wire.Stored() | wire.Duplicate() if self._on_delivered is not None:
                 duplicate = isinstance(ack, wire.Duplicate)
                 self._on_delivered(Delivered(sent.ticket, duplicate, sent.replayed, rtt_ms, sent.age_ms + rtt_ms))
             case wire.Unreadable(reason):
-                self._tell_nonsense(reason)
+                self._tell_not_of_the_contract(reason)
             case _:
                 pass
 
@@ -435,9 +456,22 @@ class Relay:
         ):
             self._server_clock.told(said, sent.sent_at_s)
 
-    def _tell_nonsense(self, what: str) -> None:
-        if self._on_nonsense is not None and self._tasks is not None:
-            self._tasks.create_task(self._on_nonsense(what), name="relay-nonsense")
+    def _learn_what_is_borne(self, broke_bytes: int) -> None:
+        bears_bytes = self._bearable.broke(broke_bytes, self._now())
+        self._packing = replace(self._packing, bears_bytes=bears_bytes)
+        log.warning("large messages break the connection", broke_bytes=broke_bytes, bears_bytes=bears_bytes)
+        self._tell(
+            f"messages of {broke_bytes} bytes break the connection and smaller ones do not: original images are scaled"
+            f" to {bears_bytes} bytes now; raise maxHttpBufferSize at the back-end and limits of proxies before it, or"
+            " lower backend.max_message_bytes"
+        )
+
+    def _tell_not_of_the_contract(self, what: str) -> None:
+        self._tell(f"the back-end's answer is not of the contract: {what}")
+
+    def _tell(self, server_fault: str) -> None:
+        if self._on_server_fault is not None and self._tasks is not None:
+            self._tasks.create_task(self._on_server_fault(server_fault), name="relay-server-fault")
 
     def _strike(self, emission: int) -> None:
         """No answer came."""

@@ -203,6 +203,8 @@ class World:
         assert len(self.open) <= self.limits.window, "window exceeded"
         if self.losses[name] >= self.limits.losses_before_alone:
             assert len(self.open) == 1, "an event that took the link down twice was not sent alone"
+        taken_down_alone = self.losses[name] > self.limits.losses_before_alone
+        assert taken_down_alone or not send.bare, "lost its picture without having taken the link down alone"
         replays = sum(other.replayed for other in self.open.values())
         assert replays <= self.limits.window // 2, "the backlog took more than half of the window"
         return True

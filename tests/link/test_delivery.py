@@ -357,6 +357,32 @@ def test_an_event_that_breaks_the_link_is_sent_alone_and_then_buried_while_other
     assert world.dead == {poison: "LINK_LOST"}
 
 
+def test_what_takes_the_link_down_alone_is_sent_without_its_original_image() -> None:
+    world = connected()
+    heavy = world.record()
+    bare: list[bool] = []
+    while True:
+        if not world.up:
+            world.connect()
+        world.record()
+        while world.fetches:
+            world.page()
+        while world.up and world.open and heavy not in in_flight(world):
+            answer(world, in_flight(world)[0], Stored())
+            while world.to_leave:
+                world.clear()
+        if heavy in in_flight(world):
+            [send] = [each for each in world.open.values() if each.ticket.event_id == heavy]
+            bare.append(send.bare)
+            if bare[-1]:
+                break
+            world.lose()
+        world.advance(3.0)
+    assert bare == [False, False, False, True]  # twice in company, once alone
+    answer(world, heavy, Stored())
+    assert not world.dead
+
+
 def test_a_link_that_lets_nothing_pass_condemns_nobody() -> None:
     world = World()
     for _ in range(3):

@@ -215,6 +215,35 @@ async def test_an_event_that_always_breaks_the_link_is_buried_while_the_others_p
         await stored_once(node_backend, site, ids)
 
 
+async def test_a_limit_of_size_that_nobody_speaks_of_is_found_and_kept_to(node_backend: NodeBackend) -> None:
+    faults: list[str] = []
+
+    async def fault(what: str) -> None:
+        faults.append(what)
+
+    await node_backend.settings(maxPayload=40_000)
+    async with running(settings(node_backend.url, limits=QUICK_LIMITS), on_server_fault=fault) as site:
+        await site.until(lambda: site.relay.link_up)
+        heavy = await site.record(5, original=picture(480, 320, noise=True))
+        ids = list(heavy)
+        for _ in range(400):
+            if not await site.pending():
+                break
+            ids += await site.record(1)
+            await asyncio.sleep(0.02)
+        await stored_once(node_backend, site, ids)
+        assert not site.rejections
+        connections = site.relay.state().connections
+        # From now on nothing takes the connection down any more, and there is a picture again.
+        later = await site.record(5, original=picture(480, 320, noise=True))
+        await stored_once(node_backend, site, ids + later)
+        assert site.relay.state().connections == connections
+    stored = {message["eventId"]: message["data"] for message in node_backend.stored()}
+    assert any(stored[name].get("originalImageOmitted") == "link_lost" for name in heavy)
+    assert all(0 < stored[name]["originalImage"]["bytes"] < 30_000 for name in later)
+    assert "break the connection" in faults[0]
+
+
 async def test_junk_from_the_server_ends_the_connection_and_nothing_else(node_backend: NodeBackend) -> None:
     async with joined(node_backend) as site:
         await node_backend.fault("junk", text="42/ai,{not json", count=1)

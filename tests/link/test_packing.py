@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import sys
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +16,7 @@ from lpr import wire
 from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.clock import Instant
 from lpr.domain.events import Jpeg
-from lpr.link.packing import Packing, TooLarge, attempt, fits_as_it_is, pack
+from lpr.link.packing import Bearable, Packing, TooLarge, attempt, bare, fits_as_it_is, largest_size, pack
 from lpr.outbox.base import Entry
 from tests.link.model import ticket
 from tests.link.parts import detection, instant, picture
@@ -82,6 +84,34 @@ def test_a_damaged_scene_that_is_too_large_is_left_out_and_that_is_said() -> Non
     packed = _dict(pack(recorded, DELIVERY, Packing(ImageMode.BASE64, PayloadShape.MESSAGE, 60_000)))
     assert packed["data"]["originalImage"] == ""
     assert packed["data"]["originalImageOmitted"] == "damaged"
+
+
+def test_a_scene_is_scaled_to_what_the_connection_bears_and_nothing_else_gives_way() -> None:
+    recorded = entry(picture(1600, 900, noise=True))
+    packed = _dict(pack(recorded, DELIVERY, Packing(ImageMode.BASE64, PayloadShape.MESSAGE, 900_000, 60_000)))
+    assert 40_000 < _on_the_wire(packed) <= 60_000
+    bears_next_to_nothing = Packing(ImageMode.BASE64, PayloadShape.MESSAGE, 900_000, 1_000)
+    assert _dict(pack(recorded, DELIVERY, bears_next_to_nothing))["data"]["originalImageOmitted"] == "too_large"
+
+
+def test_what_a_connection_bears_is_half_of_what_broke_it_for_a_day() -> None:
+    bearable = Bearable()
+    assert bearable.at(0.0) == sys.maxsize
+    assert bearable.broke(100_000, 10.0) == bearable.at(11.0) == 50_000
+    assert bearable.broke(100, 20.0) == wire.MIN_MESSAGE_BYTES
+    assert bearable.at(20.0 + 24 * 3600) == sys.maxsize
+
+
+def test_a_bare_event_says_why_and_weighs_what_it_weighed() -> None:
+    recorded = entry(picture(1600, 900, noise=True))
+    packing = Packing(ImageMode.BASE64, PayloadShape.MESSAGE, 60_000)
+    packed = _dict(pack(bare(recorded), DELIVERY, packing))
+    assert packed["data"]["originalImage"] == ""
+    assert packed["data"]["processedImage"] != ""
+    assert packed["data"]["originalImageOmitted"] == "link_lost"
+    assert largest_size(recorded, packing) == 60_000
+    assert largest_size(bare(recorded), packing) == 0
+    assert largest_size(recorded, replace(packing, images=ImageMode.NONE)) == 0
 
 
 def test_without_pictures_nothing_is_omitted() -> None:

@@ -1,7 +1,7 @@
 // For the tests of lpr-agent: a second port on which faults are switched on and commands are sent. Not to be copied.
 //
 //   POST /fault    {kind, count?, types?, match?, ...}  or null: how the next events are treated
-//   POST /settings {token?, hello?, joinDelayMs?}
+//   POST /settings {token?, hello?, joinDelayMs?, maxPayload?}   the last is for connections from then on
 //   POST /command  {name, args?, timeoutMs?}            emitted to the newest agent with a callback; its answer
 //   POST /kick, /close, /forget, /reset
 //   GET  /state    {stored, agents, joined, hellos, received}
@@ -32,11 +32,13 @@ export function control({ ai, store, settings, newestAgent }) {
   const joined = [];
   const hellos = [];
   const atStart = { ...settings };
+  const maxPayload = (bytes) => (ai.server.engine.ws.options.maxPayload = bytes);
 
   const routes = {
     "/fault": (body) => ((fault = body), {}),
     "/settings": (body) => {
       if ("joinDelayMs" in body) joinDelayMs = body.joinDelayMs;
+      if ("maxPayload" in body) maxPayload(body.maxPayload);
       for (const name of ["token", "hello"]) if (name in body) settings[name] = body[name];
       return {};
     },
@@ -58,6 +60,7 @@ export function control({ ai, store, settings, newestAgent }) {
       fault = null;
       joinDelayMs = joined.length = hellos.length = received.length = 0;
       Object.assign(settings, atStart);
+      maxPayload(1e6);
       return {};
     },
     "/state": () => ({
