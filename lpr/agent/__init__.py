@@ -15,6 +15,5 @@ control.py      the back-end's commands carried out
 memory.py       what the trackers must not forget over a restart
 timekeeping.py  whether the clock is right
 heap.py         freed frames go back to the system
-bench.py        where the time goes
-load.py soak.py bench_delivery.py   what many cameras, a long run, a backlog cost
+bench/          what all of it costs
 """

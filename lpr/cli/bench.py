@@ -13,7 +13,7 @@ from lpr.cli.options import JsonOption, print_json
 from lpr.domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lpr.agent.bench import BenchReport
+    from lpr.agent.bench.stages import BenchReport
     from lpr.config import AgentConfig
 
 GOAL_RATIO = 1.3
@@ -80,7 +80,7 @@ def bench(
         _bench_stages(clip, rounds, device, detail, data_dir, as_json=as_json)
         return
     from lpr import logging
-    from lpr.agent.load import LoadOptions
+    from lpr.agent.bench.streams import LoadOptions
     from lpr.cli import bench_load
     from lpr.cli.demo import sample_clip
 
@@ -128,7 +128,7 @@ def _bench_stages(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from lpr import logging
-    from lpr.agent.bench import bench as measure
+    from lpr.agent.bench.stages import bench as measure
     from lpr.cli.demo import sample_clip
 
     logging.configure(level="error")

@@ -13,7 +13,7 @@ from lpr.cli.options import print_json
 from lpr.domain.errors import ConfigError
 
 if TYPE_CHECKING:
-    from lpr.agent.bench_delivery import DeliveryReport
+    from lpr.agent.bench.delivery import DeliveryReport
 
 MEGABYTE = 1_000_000
 SPARE_BYTES = 500 * MEGABYTE
@@ -28,7 +28,7 @@ def delivery(*, seconds: float, backlog: int, data_dir: Path | None, as_json: bo
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    from lpr.agent.bench_delivery import DeliveryOptions, measure_delivery
+    from lpr.agent.bench.delivery import DeliveryOptions, measure_delivery
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
@@ -83,7 +83,7 @@ def print_report(report: DeliveryReport) -> None:
 
 def _rows(report: DeliveryReport) -> list[tuple[str, str, str, str, str, str]]:
     """What, bare, ours, ratio, goal, verdict. Beside a backlog, the bare thing is a live event without one."""
-    from lpr.agent.bench_delivery import GOAL_LIVE_TIMES, GOAL_MEMORY_BYTES, GOAL_RECORDED, GOAL_SENT
+    from lpr.agent.bench.delivery import GOAL_LIVE_TIMES, GOAL_MEMORY_BYTES, GOAL_RECORDED, GOAL_SENT
     from lpr.outbox.bench import TOGETHER
 
     recording, draining = report.recording, report.draining

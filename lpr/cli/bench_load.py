@@ -23,8 +23,9 @@ from lpr.cli.options import print_json
 from lpr.domain.errors import ConfigError, LprError
 
 if TYPE_CHECKING:
-    from lpr.agent.load import LoadOptions, LoadReport, Spread
-    from lpr.agent.soak import Look, SoakVerdict
+    from lpr.agent.bench.load import LoadReport, Spread
+    from lpr.agent.bench.soak import Look, SoakVerdict
+    from lpr.agent.bench.streams import LoadOptions
 
 WARM_UP_S = 8.0
 """Before a stretch that counts: caches fill, the operating system sees what runs, every camera is in its rhythm."""
@@ -47,7 +48,8 @@ def load(options: LoadOptions, *, seconds: float, data_dir: Path | None, as_json
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from lpr.agent.load import CamerasAtWork, measure_load
+    from lpr.agent.bench.at_work import CamerasAtWork
+    from lpr.agent.bench.load import measure_load
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -73,9 +75,9 @@ def soak(options: LoadOptions, *, seconds: float, data_dir: Path | None, as_json
 
     Ctrl-C ends it early with the verdict on what was seen.
     """
-    from lpr.agent.load import CamerasAtWork
-    from lpr.agent.soak import soak as watch
-    from lpr.agent.soak import verdict_on, warm_up_of
+    from lpr.agent.bench.at_work import CamerasAtWork
+    from lpr.agent.bench.soak import soak as watch
+    from lpr.agent.bench.soak import verdict_on, warm_up_of
 
     if seconds < SHORTEST_SOAK_S:
         raise ConfigError(f"--soak {seconds:g} s is too short to tell anything", hint="30m is what it is made for")

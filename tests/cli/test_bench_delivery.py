@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
-from lpr.agent.bench_delivery import DeliveryReport, Draining, Sending
+from lpr.agent.bench.delivery import DeliveryReport, Draining, Sending
 from lpr.cli import bench_delivery
 from lpr.domain.choices import ImageMode
 from lpr.domain.errors import ConfigError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lpr.agent import bench_delivery
-from lpr.agent.bench_delivery import DeliveryOptions, _Station, measure_delivery
+from lpr.agent.bench import delivery
+from lpr.agent.bench.delivery import DeliveryOptions, _Station, measure_delivery
 from lpr.domain.choices import ImageMode
 from lpr.domain.errors import LinkError
 from lpr.outbox.bench import sample_event
@@ -53,7 +53,7 @@ async def test_every_figure_is_measured_and_what_was_recorded_is_gone_at_the_end
 
 
 async def test_no_server_is_said_and_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_delivery, "UP_WITHIN_S", 0.2)
+    monkeypatch.setattr(delivery, "UP_WITHIN_S", 0.2)
     async with _Station(tmp_path, "http://127.0.0.1:9", ImageMode.BASE64) as station:
         with pytest.raises(LinkError, match=r"no link to the bare server at http://127\.0\.0\.1:9"):
             async with station.connected():
@@ -62,7 +62,7 @@ async def test_no_server_is_said_and_holds_nothing_up(tmp_path: Path, monkeypatc
 
 async def test_a_failure_while_live_events_come_ends_the_measurement(tmp_path: Path) -> None:
     async with _Station(tmp_path, "http://127.0.0.1:9", ImageMode.BASE64) as station:
-        live = bench_delivery._Live(station, [sample_event(1)], 1000.0)
+        live = delivery._Live(station, [sample_event(1)], 1000.0)
         running = asyncio.create_task(live.run())
         await asyncio.sleep(0.05)
         await station.outbox.close()

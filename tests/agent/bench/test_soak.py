@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from lpr.agent.load import Spread
-from lpr.agent.soak import Look, slope, verdict_on, warm_up_of
+from lpr.agent.bench.load import Spread
+from lpr.agent.bench.soak import Look, slope, verdict_on, warm_up_of
 
 MIB = 1 << 20
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lpr.agent.load import LOOK_EVERY_S, CamerasAtWork, Spread, report_between
+from lpr.agent.bench.at_work import CamerasAtWork
+from lpr.agent.bench.load import LOOK_EVERY_S, Spread, report_between
 from lpr.domain.clock import Instant
 
 GOAL_GROWTH_MB = 1.0

@@ -9,19 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lpr.agent import load
-from lpr.agent.load import (
-    CameraLoad,
-    CamerasAtWork,
-    LoadOptions,
-    LoadReport,
-    Spread,
-    Streams,
-    load_config,
-    measure_load,
-    spread,
-)
-from lpr.agent.soak import soak
+from lpr.agent.bench import at_work
+from lpr.agent.bench.at_work import CamerasAtWork
+from lpr.agent.bench.load import CameraLoad, LoadReport, Spread, measure_load, spread
+from lpr.agent.bench.soak import soak
+from lpr.agent.bench.streams import LoadOptions, Streams, load_config
 from lpr.backend.server import Backend, BackendSettings
 from lpr.capture.base import CameraSettings
 from lpr.capture.looped import LoopedClip
@@ -117,7 +109,7 @@ async def test_cameras_at_work_are_measured_one_by_one(tmp_path: Path, backend: 
 async def test_a_camera_that_shows_nothing_is_named(
     tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "FIRST_PICTURES_WITHIN_S", 0.3)
+    monkeypatch.setattr(at_work, "FIRST_PICTURES_WITHIN_S", 0.3)
     wrong = replace(options(tmp_path, backend.url), clip=tmp_path / "missing.mp4")
     with pytest.raises(CaptureError, match=r"bench-1: .*missing\.mp4"):
         async with CamerasAtWork(wrong):
