@@ -1,4 +1,4 @@
-"""Files that a power cut leaves whole."""
+"""Files that a power cut leaves whole, and the room that their disk has."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def free_bytes(place: Path | int) -> int:
+    """Bytes that may still be written where `place`, a path or an open file, lies. Raises `OSError`.
+
+    What a file system keeps for root is not counted.
+    """
+    room = os.statvfs(place)
+    return room.f_bavail * room.f_frsize
 
 
 def begin_to_write(fd: int, offset: int, size_bytes: int) -> None:

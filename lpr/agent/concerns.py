@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lpr.agent.settings import outbox_limits
 from lpr.agent.timekeeping import SKEW_MS
 from lpr.config import AgentConfig, readable_size
 from lpr.domain.events import QueueStatus
+from lpr.durable import free_bytes
 from lpr.outbox.limits import NEAR_FULL
 
 
@@ -25,11 +26,11 @@ def concerns(
     `free_disk` is in bytes where the queue lies, None where that cannot be asked; `clock_offset_ms` is the back-end's
     clock minus ours, None where it never told; `fallbacks` are the devices whose work another one does.
     """
-    limits = config.outbox
-    if free_disk is not None and free_disk <= limits.min_free_disk:
+    limits = outbox_limits(config)
+    if free_disk is not None and free_disk <= limits.least_free:
         yield (
-            f"only {readable_size(free_disk)} are free on the disk of {config.agent.data_dir}, and "
-            f"outbox.min_free_disk is {readable_size(limits.min_free_disk)}: make room, or an outage will cost events"
+            f"only {readable_size(free_disk)} are free on the disk of {config.agent.data_dir}, where the queue leaves "
+            f"{readable_size(limits.least_free)} alone (outbox.min_free_disk): make room, or an outage will cost events"
         )
     if queue.bytes >= NEAR_FULL * limits.max_bytes:
         yield (
@@ -49,6 +50,6 @@ def concerns(
 def free_disk_at(folder: Path) -> int | None:
     """Bytes that are free where `folder` lies; None where that cannot be asked."""
     try:
-        return shutil.disk_usage(folder).free
+        return free_bytes(folder)
     except OSError:
         return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lpr.cli.bench_folder import bench_folder
 from lpr.cli.options import JsonOption, print_json
 from lpr.domain.errors import ConfigError
 
@@ -135,7 +135,7 @@ def _bench_stages(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        tempfile.TemporaryDirectory(prefix="lpr-agent-bench-", dir=data_dir) as folder,
+        bench_folder(data_dir) as folder,
         Progress(*columns, console=console, transient=True) as bar,
     ):
         task = bar.add_task("frames the whole way", total=None)
@@ -144,7 +144,7 @@ def _bench_stages(
                 clip or sample_clip(),
                 _configuration(device, detail),
                 rounds=rounds,
-                folder=Path(folder),
+                folder=folder,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lpr.cli.bench_load import _ended_like_ctrl_c
+from lpr.cli.bench_folder import bench_folder, check_room
 from lpr.cli.options import print_json
-from lpr.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from lpr.agent.bench.delivery import DeliveryReport
@@ -29,19 +26,20 @@ def delivery(*, seconds: float, backlog: int, data_dir: Path | None, as_json: bo
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     from lpr.agent.bench.delivery import DeliveryOptions, measure_delivery
+    from lpr.outbox.bench import EVENT_BYTES
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with (
-        _ended_like_ctrl_c(),
-        tempfile.TemporaryDirectory(prefix="lpr-agent-bench-", dir=data_dir) as name,
+        bench_folder(data_dir) as folder,
         Progress(*columns, console=console, transient=True) as bar,
     ):
-        _check_room(Path(name), backlog)
+        needed = backlog * EVENT_BYTES * 5 // 4 + SPARE_BYTES
+        check_room(folder, needed, what=f"{backlog} events", less="a smaller backlog with --backlog")
         task = bar.add_task("starting", total=None)
         report = asyncio.run(
             measure_delivery(
-                DeliveryOptions(folder=Path(name), seconds=seconds, backlog=backlog),
+                DeliveryOptions(folder=folder, seconds=seconds, backlog=backlog),
                 lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
             )
         )
@@ -49,17 +47,6 @@ def delivery(*, seconds: float, backlog: int, data_dir: Path | None, as_json: bo
         print_json(report.to_json(), indent=2)
     else:
         print_report(report)
-
-
-def _check_room(folder: Path, backlog: int) -> None:
-    from lpr.outbox.bench import EVENT_BYTES
-
-    needed, free = backlog * EVENT_BYTES * 5 // 4 + SPARE_BYTES, shutil.disk_usage(folder).free
-    if needed > free:
-        raise ConfigError(
-            f"{backlog} events need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free",
-            hint="name a folder on a larger disk with --data-dir, or a smaller backlog with --backlog",
-        )
 
 
 def print_report(report: DeliveryReport) -> None:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lpr.cli.bench_folder import bench_folder, check_room
 from lpr.cli.options import print_json
 from lpr.domain.errors import ConfigError, LprError
 
@@ -116,44 +114,18 @@ def soak(options: LoadOptions, *, seconds: float, data_dir: Path | None, as_json
 
 @contextmanager
 def _at_hand(options: LoadOptions, data_dir: Path | None, seconds: float) -> Iterator[LoadOptions]:
-    """A folder of its own on the wanted disk, and a back-end in a process of its own."""
+    """A folder of its own on the wanted disk, and a back-end in a process of its own, which keeps all events.
+
+    Raises `ConfigError` where they would not fit.
+    """
     from dataclasses import replace
 
-    with _ended_like_ctrl_c(), tempfile.TemporaryDirectory(prefix="lpr-agent-bench-", dir=data_dir) as name:
-        folder = Path(name)
-        cameras = len(options.sources) or options.cameras
-        _check_room(folder, cameras, seconds)
+    cameras = len(options.sources) or options.cameras
+    with bench_folder(data_dir) as folder:
+        needed = round(cameras * seconds * EVENTS_PER_CAMERA_S * EVENT_BYTES)
+        check_room(folder, needed, what=f"the events of {_cameras(cameras)}", less="take fewer cameras")
         with _small_backend(folder) as url:
             yield replace(options, folder=folder, backend_url=url, cameras=cameras)
-
-
-@contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM (of `timeout`, say) ends the program as Ctrl-C does: neither the back-end nor its events stay behind."""
-
-    def end(*_: object) -> None:
-        # Whatever stands for Ctrl-C at that moment: an event loop has a gentler way than an exception out of nowhere.
-        # What a shell has started with `&` ignores Ctrl-C; there it has to be the exception.
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.raise_signal(signal.SIGINT)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _check_room(folder: Path, cameras: int, seconds: float) -> None:
-    """The back-end keeps all events. Raises `ConfigError` where they would not fit."""
-    needed = round(cameras * seconds * EVENTS_PER_CAMERA_S * EVENT_BYTES)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise ConfigError(
-            f"{needed / 1e9:.1f} GB of events would be kept in {folder}, where {free / 1e9:.1f} GB are free",
-            hint="name a folder on a larger disk with --data-dir, or take fewer cameras",
-        )
 
 
 @contextmanager

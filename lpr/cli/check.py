@@ -54,7 +54,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 def _configuration(path: Path | None) -> tuple[list[Finding], AgentConfig | None]:
     """What there is to say about the configuration, and the one in force; None where it is wrong."""
     from lpr.cli.findings import failed, ok, warn
-    from lpr.cli.service_user import check_files
+    from lpr.cli.users import check_files
     from lpr.config import effective_config, load
 
     try:

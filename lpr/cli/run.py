@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +47,7 @@ def _start(loaded: LoadedConfig, config: AgentConfig, warnings: Sequence[str], d
     from lpr import logging
     from lpr.agent.heap import give_frames_back
     from lpr.agent.service import Agent
+    from lpr.cli.users import user_name, whose_folder_root_writes_in
 
     give_frames_back()
     trouble = _open_log(config)
@@ -58,8 +58,8 @@ def _start(loaded: LoadedConfig, config: AgentConfig, warnings: Sequence[str], d
         log.warning(
             "this is root, in a folder of another user's: an agent of that user's cannot write what it leaves",
             folder=str(config.agent.data_dir),
-            owner=owner,
-            hint=f"afterwards: sudo chown -R {owner} {config.agent.data_dir}",
+            owner=user_name(owner),
+            hint=f"afterwards: sudo chown -R {user_name(owner)} {config.agent.data_dir}",
         )
     for warning in (*loaded.warnings, *warnings):
         log.warning(warning)
@@ -82,15 +82,6 @@ def _open_log(config: AgentConfig) -> ConfigError | None:
         logging.configure(level=level, format=format_, secrets=secrets)
         return error
     return None
-
-
-def whose_folder_root_writes_in(data_dir: Path) -> int | None:
-    """The user whose folder this is, where root is about to leave files of its own in it."""
-    try:
-        owner = data_dir.stat().st_uid
-    except OSError:
-        return None
-    return owner if owner != 0 and os.geteuid() == 0 else None
 
 
 async def _serve(agent: Agent, file: Path) -> None:

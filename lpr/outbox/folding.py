@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from lpr.durable import free_bytes
 from lpr.outbox import schema
 
 FEW_PAGES = 96
@@ -41,8 +42,7 @@ class LogFile:
         Where the disk has plenty of room the log takes what it may come to: on a full one it can then still be written.
         """
         self._fd = os.open(path.with_name(f"{path.name}-wal"), os.O_RDWR | os.O_CLOEXEC)
-        free = os.fstatvfs(self._fd)
-        if free.f_bavail * free.f_frsize > 4 * schema.WAL_KEPT_BYTES:
+        if free_bytes(self._fd) > 4 * schema.WAL_KEPT_BYTES:
             with contextlib.suppress(OSError):
                 os.posix_fallocate(self._fd, 0, schema.WAL_KEPT_BYTES)
 

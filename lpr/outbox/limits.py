@@ -60,6 +60,11 @@ class OutboxLimits:
     min_free_disk: int = 1 << 30
     keep_delivered_s: float = 0.0
 
+    @property
+    def least_free(self) -> int:
+        """Bytes of the disk that are left free."""
+        return max(self.min_free_disk, LEAST_FREE_DISK)
+
 
 def merge_ranges(ranges: Iterable[tuple[int, int]], *, bridged: int = 0) -> SequenceRanges:
     """The same sequences in as few runs as can be, ascending; gaps of up to `bridged` sequences are taken in."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from lpr.domain.errors import OutboxError, OutboxFullError
-from lpr.durable import sync_directory
+from lpr.durable import free_bytes, sync_directory
 from lpr.outbox.files import (
     DATABASE,
     PICTURES,
@@ -168,7 +167,7 @@ class _DiskRoom:
 
     def __init__(self, path: Path, shelf: SqliteShelf, limits: OutboxLimits) -> None:
         self._path, self._shelf = path, shelf
-        self._plenty = limits.min_free_disk + PLENTY_BYTES
+        self._plenty = limits.least_free + PLENTY_BYTES
         self._seen = (0, 0)
         self._until_s = 0.0
 
@@ -177,7 +176,7 @@ class _DiskRoom:
         now_s = time.monotonic()
         if now_s >= self._until_s:
             inside = max(0, self._shelf.free_bytes() - ROOM_WHILE_MAKING_ROOM)
-            self._seen = (free_bytes(self._path), inside)
+            self._seen = (free_bytes(self._path.parent), inside)
             self._until_s = now_s + (LOOK_AT_PLENTY_S if self._seen[0] > self._plenty else 0.0)
         return self._seen
 
@@ -212,11 +211,6 @@ def _begin(queue: Queue, shelf: SqliteShelf, side: SideRecord) -> None:
     side.hold(0)
     # The files' names, too, must survive a power cut.
     sync_directory(side.directory)
-
-
-def free_bytes(path: Path) -> int:
-    stats = os.statvfs(path.parent)
-    return stats.f_bavail * stats.f_frsize
 
 
 def close_quietly(*connections: sqlite3.Connection | LogFolder) -> None:

@@ -23,7 +23,6 @@ from lpr.outbox.limits import (
     CAUSE_OPERATOR,
     CAUSE_SIZE,
     DISK_LOW_OVER,
-    LEAST_FREE_DISK,
     LOW_WATER,
     NEAR_FULL,
     NEAR_FULL_OVER,
@@ -466,7 +465,7 @@ class Queue:
             before = now - timedelta(seconds=keep_s)
             self._forget(self.shelf.kept(FORGOTTEN_AT_ONCE, since=EARLIEST_PLAUSIBLE, before=before))
         if self._disk_room is not None:
-            self._forget_excess(self._least_free() - sum(self._disk_room()))
+            self._forget_excess(self.limits.least_free - sum(self._disk_room()))
 
     def _drop_some(self, kind: Droppable, rows: Sequence[Summary], excess: int, losses: Losses) -> None:
         """Drop as many of `rows`, from the first, as bring `excess` bytes; all where they bring less."""
@@ -500,15 +499,12 @@ class Queue:
             return self.limits.max_bytes, CAUSE_SIZE
         free_bytes, free_inside = self._disk_room()
         self._watch_disk(free_bytes)
-        room = free_inside + max(0, free_bytes - self._least_free())
+        room = free_inside + max(0, free_bytes - self.limits.least_free)
         reserve = min(RESERVE_BYTES, (self.counters.all_bytes + free_inside + free_bytes) // 3)
         disk_limit = max(reserve, self.counters.all_bytes + room)
         if disk_limit < self.limits.max_bytes:
             return disk_limit, CAUSE_DISK
         return self.limits.max_bytes, CAUSE_SIZE
-
-    def _least_free(self) -> int:
-        return max(self.limits.min_free_disk, LEAST_FREE_DISK)
 
     def _watch_level(self) -> None:
         used, most = self.counters.used_bytes, self.limits.max_bytes
@@ -519,7 +515,7 @@ class Queue:
             self._near_full = False
 
     def _watch_disk(self, free_bytes: int) -> None:
-        floor = self._least_free()
+        floor = self.limits.least_free
         if free_bytes < floor and not self._disk_low:
             self._disk_low = True
             self.owe(disk_low_error(self.maker.now(), free_bytes=free_bytes, min_free_bytes=floor))

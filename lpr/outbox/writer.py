@@ -16,10 +16,11 @@ from typing import TypeAlias
 import structlog
 
 from lpr.domain.errors import LprError, OutboxError, OutboxFullError
+from lpr.durable import free_bytes
 from lpr.outbox.base import Ticket
 from lpr.outbox.files import DiskReserve, is_damage, is_full, translate
 from lpr.outbox.jobs import MAX_BATCH, Job, Jobs
-from lpr.outbox.opening import SENDING_UNSURE, OpenFiles, free_bytes
+from lpr.outbox.opening import SENDING_UNSURE, OpenFiles
 from lpr.outbox.queue import Queue, Snapshot
 from lpr.outbox.rows import Row, State
 from lpr.outbox.shelf import SqliteShelf
@@ -210,8 +211,8 @@ class Writer:
             self._reserve.give_up()
             low = disk_low_error(
                 self._queue.maker.now(),
-                free_bytes=free_bytes(self._files.path),
-                min_free_bytes=self._queue.limits.min_free_disk,
+                free_bytes=free_bytes(self._files.path.parent),
+                min_free_bytes=self._queue.limits.least_free,
             )
             self.hold(self._queue.make_row(low, link_up=True))
         return self.failure
@@ -289,7 +290,7 @@ class Writer:
                 self._write_attempts()
             if time.monotonic() >= self._next_expiry_s:
                 self._next_expiry_s = time.monotonic() + EXPIRE_EVERY_S
-                self._reserve.hold(free_bytes(self._files.path))
+                self._reserve.hold(free_bytes(self._files.path.parent))
                 self._commit([Job(_expire)])
             if self.failure is None:
                 self._give_back(idle=idle)

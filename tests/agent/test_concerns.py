@@ -12,6 +12,7 @@ import pytest
 from lpr.agent.board import NOTHING_QUEUED, Board
 from lpr.agent.concerns import concerns, free_disk_at
 from lpr.config import AgentConfig
+from lpr.outbox.limits import LEAST_FREE_DISK
 from lpr.testing.clock import FakeClock
 from tests.agent.helpers import make_config
 
@@ -42,7 +43,15 @@ def test_where_all_is_well_or_unknown_nothing_is_said(config: AgentConfig) -> No
 def test_a_disk_below_its_floor_is_told_before_events_are_lost(config: AgentConfig) -> None:
     assert said(config, free_disk=GIB + 1) == []
     [words] = said(config, free_disk=GIB // 2)
-    assert words.startswith(f"only 512.0 MiB are free on the disk of {config.agent.data_dir}, and outbox.min_free_disk")
+    assert words.startswith(f"only 512.0 MiB are free on the disk of {config.agent.data_dir}, where the queue")
+    assert "leaves 1.00 GiB alone (outbox.min_free_disk)" in words
+
+
+def test_a_disk_without_a_floor_of_its_own_is_told_where_the_queue_stops_growing(tmp_path: Path) -> None:
+    config = make_config(tmp_path, outbox={"min_free_disk": 0})
+    assert said(config, free_disk=LEAST_FREE_DISK + 1) == []
+    [words] = said(config, free_disk=LEAST_FREE_DISK)
+    assert "leaves 32.0 MiB alone" in words
 
 
 def test_a_queue_that_fills_is_told_at_four_fifths(config: AgentConfig) -> None:

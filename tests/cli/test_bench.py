@@ -15,7 +15,6 @@ import pytest
 
 from lpr.cli import bench_load
 from lpr.cli.bench_load import BARS, curve
-from lpr.domain.errors import ConfigError
 from tests.cli.conftest import Answer
 
 Run = Callable[..., Answer]
@@ -143,10 +142,12 @@ def test_what_would_be_passed_over_in_silence_is_refused(run: Run, options: tupl
     assert words in answer.err
 
 
-def test_a_run_whose_events_would_not_fit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="GB are free") as refused:
-        bench_load._check_room(tmp_path, cameras=32, seconds=1e9)
-    assert "--data-dir" in (refused.value.hint or "")
+def test_a_run_whose_events_would_not_fit_is_refused(run: Run, tmp_path: Path) -> None:
+    answer = run("bench", "--soak", "300 d", "--cameras", "32", "--data-dir", tmp_path)
+    assert answer.code == 2
+    assert "the events of 32 cameras need 124416.0 GB" in answer.err
+    assert "--data-dir, or take fewer cameras" in answer.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_curve_goes_from_the_lowest_to_the_highest() -> None:

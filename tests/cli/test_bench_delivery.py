@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -11,9 +10,8 @@ from typing import TypeAlias
 import pytest
 
 from lpr.agent.bench.delivery import DeliveryReport, Draining, Sending
-from lpr.cli import bench_delivery
+from lpr.cli import bench_delivery, bench_folder
 from lpr.domain.choices import ImageMode
-from lpr.domain.errors import ConfigError
 from lpr.outbox.bench import RecordingSpeed
 from tests.cli.conftest import Answer
 
@@ -76,7 +74,9 @@ def test_people_see_each_ratio_beside_its_goal(
     assert "drained at 500 a second" in good
 
 
-def test_a_backlog_that_would_not_fit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="GB are free") as refused:
-        bench_delivery._check_room(Path(tempfile.gettempdir()), 10**9)
-    assert "--backlog" in (refused.value.hint or "")
+def test_a_backlog_that_would_not_fit_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench_folder, "free_bytes", lambda place: 1_700_000_000)
+    answer = run("bench", "--delivery", "--backlog", "10000", "--data-dir", tmp_path)
+    assert answer.code == 2
+    assert "10000 events need 1.8 GB" in answer.err
+    assert "with --backlog" in answer.err

@@ -4,189 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-import shutil
 import socket
-import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from lpr.backend.server import Backend, BackendSettings
 from lpr.cli import checks
 from lpr.cli.camera_checks import check_camera
 from lpr.cli.checks import Check
 from lpr.cli.findings import Finding, Verdict, fail, ok, warn
-from lpr.config import AgentConfig, config_from
-from lpr.domain.clock import isoformat_ms
+from lpr.config import AgentConfig
 from lpr.domain.errors import VisionError
-from lpr.outbox.files import DirectoryLock
 from tests.cli.conftest import Answer
+from tests.cli.helpers import config, free_port, verdicts
 from tests.rtsp.proxy import FaultyLine
 from tests.rtsp.server import StartServer
 
 Run = Callable[..., Answer]
-Mount = Callable[[str], Path]
-
-
-def config(tmp_path: Path, *, source: str = "usb:0", **sections: object) -> AgentConfig:
-    values: dict[str, object] = {
-        "agent": {"id": "gate", "data_dir": str(tmp_path / "data")},
-        "backend": {"url": "http://127.0.0.1:9"},
-        "outbox": {"min_free_disk": 0, "max_bytes": "1 MiB"},
-        "cameras": [{"id": "CAM_001", "source": source, "gate": {"id": "GATE_001"}}],
-    }
-    return config_from(values | sections)
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Mount]:
-    """Mounts a file system of its own where `config` has its data."""
-    folder = tmp_path / "data"
-
-    def _mount(options: str) -> Path:
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", options, "lpr-test", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-        return folder
-
-    yield _mount
-    if folder.is_mount():
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def verdicts(findings: Sequence[Finding]) -> list[Verdict]:
-    return [finding.verdict for finding in findings]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class TestLog:
-    def log(self, tmp_path: Path, file: Path) -> Sequence[Finding]:
-        return checks.check_log(config(tmp_path, log={"file": str(file)}))
-
-    def test_without_a_file_there_is_nothing_to_say(self, tmp_path: Path) -> None:
-        assert checks.check_log(config(tmp_path)) == []
-
-    def test_a_file_that_can_be_made_is_good_and_is_not_made(self, tmp_path: Path) -> None:
-        assert verdicts(self.log(tmp_path, tmp_path / "agent.log")) == [Verdict.OK]
-        assert list(tmp_path.iterdir()) == []
-
-    def test_a_folder_that_is_not_there_or_a_folder_in_its_place_fails(self, tmp_path: Path) -> None:
-        [finding] = self.log(tmp_path, tmp_path / "nowhere" / "agent.log")
-        assert (finding.verdict, finding.message) == (Verdict.FAIL, f"log.file: there is no folder {tmp_path}/nowhere")
-        assert verdicts(self.log(tmp_path, tmp_path)) == [Verdict.FAIL]
-
-    @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-    def test_a_folder_of_somebody_else_fails(self, tmp_path: Path) -> None:
-        (tmp_path / "log").mkdir(mode=0o500)
-        assert verdicts(self.log(tmp_path, tmp_path / "log" / "agent.log")) == [Verdict.FAIL]
-
-
-class TestDisk:
-    def test_a_good_disk_is_measured_and_left_as_it_was(self, tmp_path: Path) -> None:
-        (tmp_path / "data").mkdir()
-        findings = checks.check_disk(config(tmp_path))
-        assert Verdict.FAIL not in verdicts(findings) or checks.filesystem_of(tmp_path) == "tmpfs"
-        assert "a durable write of one event takes" in findings[-1].message
-        assert list((tmp_path / "data").iterdir()) == []
-
-    def test_a_directory_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
-        findings = checks.check_disk(config(tmp_path))
-        assert any("is not there yet" in finding.message for finding in findings)
-        assert not (tmp_path / "data").exists()
-
-    def test_too_little_room_fails(self, tmp_path: Path) -> None:
-        findings = checks.check_disk(config(tmp_path, outbox={"min_free_disk": "1000 TiB"}))
-        assert any(finding.verdict is Verdict.FAIL and "min_free_disk" in finding.message for finding in findings)
-
-    def test_a_queue_that_promises_more_than_there_is_warns(self, tmp_path: Path) -> None:
-        findings = checks.check_disk(config(tmp_path, outbox={"min_free_disk": 0, "max_bytes": "1000 TiB"}))
-        assert any(finding.verdict is Verdict.WARN and "can grow to" in finding.message for finding in findings)
-
-    def test_a_file_in_its_place_fails(self, tmp_path: Path) -> None:
-        (tmp_path / "data").write_text("x")
-        assert "is no folder" in checks.check_disk(config(tmp_path))[0].message
-
-    def test_a_disk_that_is_mounted_read_only_is_called_so(self, mounted: Mount, tmp_path: Path) -> None:
-        mounted("ro")
-        findings = checks.check_disk(config(tmp_path))
-        assert [finding.verdict for finding in findings] == [Verdict.FAIL]
-        assert "mounted read-only" in findings[0].message
-        assert "dmesg" in (findings[0].hint or "")
-
-    def test_a_full_disk_is_not_called_broken(self, mounted: Mount, tmp_path: Path) -> None:
-        disk = mounted("size=64k")
-        with suppress(OSError), (disk / "somebody-elses").open("wb", buffering=0) as file:
-            while True:
-                file.write(b"x" * 4096)
-        last = checks.check_disk(config(tmp_path))[-1]
-        assert (last.verdict, last.hint) == (Verdict.FAIL, "make room")
-        assert "No space left" in last.message
-
-    @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-    def test_a_directory_of_somebody_else_fails(self, tmp_path: Path) -> None:
-        (tmp_path / "data").mkdir(mode=0o500)
-        assert Verdict.FAIL in verdicts(checks.check_disk(config(tmp_path)))
-
-    @pytest.mark.skipif(os.getuid() != 0, reason="needs root, who may give files away")
-    def test_what_root_left_in_the_folder_of_the_agents_user_fails(self, tmp_path: Path) -> None:
-        data = tmp_path / "data"
-        data.mkdir()
-        os.chown(data, 65534, -1)
-        (data / "outbox.seq").touch()
-        os.chown(data / "outbox.seq", 65534, -1)
-        assert Verdict.FAIL not in verdicts(checks.check_disk(config(tmp_path))[:1])
-        (data / "outbox.db").touch()
-        finding = checks.check_disk(config(tmp_path))[0]
-        assert finding.verdict is Verdict.FAIL
-        user = checks.user_name(65534)
-        assert finding.message == f"{data} belongs to {user}, and not all that is in it: outbox.db"
-        assert finding.hint == f"sudo chown -R {user} {data}"
-
-    @pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-    def test_a_file_that_cannot_be_written_fails(self, tmp_path: Path) -> None:
-        (tmp_path / "data").mkdir()
-        (tmp_path / "data" / "outbox.db").touch(mode=0o444)
-        assert "holds what you cannot write: outbox.db" in checks.check_disk(config(tmp_path))[0].message
-
-    def test_a_folder_that_nobody_can_even_look_at_is_no_crash(self, tmp_path: Path) -> None:
-        deep = tmp_path / ("x" * 300) / "data"
-        findings = checks.check_disk(config(tmp_path, agent={"id": "gate", "data_dir": str(deep)}))
-        assert "is not there yet" in findings[0].message
-
-    def test_an_agent_at_work_is_named(self, tmp_path: Path) -> None:
-        (tmp_path / "data").mkdir()
-        lock = DirectoryLock(tmp_path / "data")
-        try:
-            assert f"process {os.getpid()}" in checks.check_disk(config(tmp_path))[0].message
-        finally:
-            lock.release()
-
-    @pytest.mark.parametrize(("kind", "verdict"), [("tmpfs", Verdict.FAIL), ("overlay", Verdict.WARN)])
-    def test_what_does_not_last_is_told(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, verdict: Verdict
-    ) -> None:
-        monkeypatch.setattr(checks, "filesystem_of", lambda place: kind)
-        assert verdict in verdicts(checks.check_disk(config(tmp_path)))
-
-    def test_the_kind_of_a_file_system_is_the_kernels_word(self) -> None:
-        assert checks.filesystem_of(Path("/proc/self")) == "proc"
 
 
 class TestPage:
@@ -212,105 +52,6 @@ class TestPage:
 
     def test_no_page_is_fine(self, tmp_path: Path) -> None:
         assert verdicts(checks.check_port(config(tmp_path, web={"enabled": False}))) == [Verdict.OK]
-
-
-class TestBackend:
-    async def test_a_back_end_that_takes_us_is_good(self, tmp_path: Path) -> None:
-        async with Backend(BackendSettings(port=0, token="abcdef")) as backend:
-            epochs: set[int] = set()
-            backend.on_change(lambda: epochs.update(agent.epoch for agent in backend.agents))
-            findings = await checks.check_backend(config(tmp_path, backend={"url": backend.url, "token": "abcdef"}))
-            assert epochs == {0}, "an agent at work stays the live one"
-            assert await backend.events() == []
-        assert verdicts(findings) == [Verdict.OK, Verdict.OK]
-        assert "namespace /ai entered with a token; it answers agent_hello" in findings[1].message
-
-    async def test_a_file_of_ours_that_is_no_certificate_is_told_though_nobody_answers(self, tmp_path: Path) -> None:
-        (tmp_path / "ca.pem").write_text("junk")
-        backend = {"url": "https://127.0.0.1:9", "ca_file": str(tmp_path / "ca.pem")}
-        [finding] = await checks.check_backend(config(tmp_path, backend=backend))
-        assert "ca.pem cannot be used" in finding.message
-
-    async def test_a_refused_token_fails_after_what_worked(self, tmp_path: Path) -> None:
-        async with Backend(BackendSettings(port=0, token="abcdef")) as backend:
-            findings = await checks.check_backend(config(tmp_path, backend={"url": backend.url, "token": "wr0ng"}))
-        assert verdicts(findings) == [Verdict.OK, Verdict.FAIL]
-        assert "token" in (findings[1].hint or "")
-        assert "wr0ng" not in str(findings)
-
-    @pytest.mark.parametrize(("ahead_s", "words"), [(60, "ahead of"), (-60, "behind"), (3, "")])
-    async def test_a_clock_that_is_not_ours_is_warned_of(self, tmp_path: Path, ahead_s: float, words: str) -> None:
-        hello = {"serverTime": isoformat_ms(datetime.now(UTC) + timedelta(seconds=ahead_s))}
-        async with Backend(BackendSettings(port=0, hello=hello)) as backend:
-            findings = await checks.check_backend(config(tmp_path, backend={"url": backend.url}))
-        warned = " ".join(finding.message for finding in findings if finding.verdict is Verdict.WARN)
-        assert re.fullmatch(rf"its clock is (59|60|61) s {words} this machine's" if words else "", warned)
-
-    async def test_nobody_listening_fails(self, tmp_path: Path) -> None:
-        findings = await checks.check_backend(config(tmp_path, backend={"url": f"http://127.0.0.1:{free_port()}"}))
-        assert verdicts(findings) == [Verdict.FAIL]
-        assert "nobody listens" in findings[0].message
-
-    async def test_a_name_that_does_not_exist_fails(self, tmp_path: Path) -> None:
-        findings = await checks.check_backend(config(tmp_path, backend={"url": "http://nowhere.invalid"}))
-        assert verdicts(findings) == [Verdict.FAIL]
-        assert "nowhere.invalid" in findings[0].message
-
-    async def test_a_port_that_speaks_no_tls_fails(self, tmp_path: Path) -> None:
-        async with Backend(BackendSettings(port=0)) as backend:
-            url = backend.url.replace("http://", "https://")
-            findings = await checks.check_backend(config(tmp_path, backend={"url": url}))
-        assert verdicts(findings) == [Verdict.OK, Verdict.FAIL]
-        assert "TLS" in findings[1].message
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
-class TestCertificate:
-    @staticmethod
-    def certificate(folder: Path, *, days: int, name: str = "localhost") -> tuple[Path, Path]:
-        """A self-signed certificate, which is its own authority, and its key."""
-        certificate, key = folder / "cert.pem", folder / "key.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days)]
-        command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
-        command += ["-keyout", str(key), "-out", str(certificate)]
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
-        return certificate, key
-
-    async def look(self, tmp_path: Path, *, days: int, name: str = "localhost", trusted: bool = True) -> Finding:
-        """What the check says of a server that shows such a certificate."""
-        certificate, key = self.certificate(tmp_path, days=days, name=name)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-
-        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if await reader.read(1):
-                writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
-            writer.close()
-
-        async with await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=context) as server:
-            url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
-            backend = {"url": url} | ({"ca_file": str(certificate)} if trusted else {})
-            findings = await checks.check_backend(config(tmp_path, backend=backend))
-        # No socket.io server is behind it: what counts is the line before that is found out.
-        assert findings[0].verdict is Verdict.OK
-        return findings[1]
-
-    async def test_a_trusted_certificate_tells_its_days(self, tmp_path: Path) -> None:
-        finding = await self.look(tmp_path, days=100)
-        assert finding.verdict is Verdict.OK
-        assert "valid for another 99 days" in finding.message
-
-    async def test_one_that_ends_soon_is_warned_of(self, tmp_path: Path) -> None:
-        assert (await self.look(tmp_path, days=3)).verdict is Verdict.WARN
-
-    async def test_one_of_an_unknown_authority_fails(self, tmp_path: Path) -> None:
-        finding = await self.look(tmp_path, days=100, trusted=False)
-        assert finding.verdict is Verdict.FAIL
-        assert "ca_file" in (finding.hint or "")
-
-    async def test_one_of_another_name_fails(self, tmp_path: Path) -> None:
-        finding = await self.look(tmp_path, days=100, name="elsewhere.example")
-        assert (finding.verdict, "is not trusted" in finding.message) == (Verdict.FAIL, True)
 
 
 class TestVision:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lpr.cli.run import whose_folder_root_writes_in
+from lpr.cli.users import whose_folder_root_writes_in
 
 
 def test_a_folder_that_is_not_there_yet_is_nobody_elses(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lpr.cli.findings import Verdict
-from lpr.cli.service_user import check_files, closed_part, service_user
+from lpr.cli.users import check_files, closed_part, service_user
 from lpr.config import AgentConfig, load_config
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root, who may give files away")

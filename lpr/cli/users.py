@@ -1,4 +1,4 @@
-"""What root must ask for the agent's own user: `sudo lpr-agent check` may read everything, and the service may not."""
+"""Whose files these are: `sudo lpr-agent check` may read and write everything, and the agent's own user may not."""
 
 from __future__ import annotations
 
@@ -36,6 +36,27 @@ def service_user(data_dir: Path) -> pwd.struct_passwd | None:
         return pwd.getpwnam(USUAL_NAME)
     except KeyError:
         return None
+
+
+def whose_folder_root_writes_in(data_dir: Path) -> int | None:
+    """The user whose folder this is, where we are root and that is another one; None elsewhere.
+
+    What root leaves in such a folder, that user's agent cannot write.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        return data_dir.stat().st_uid or None
+    except OSError:
+        return None
+
+
+def user_name(user_id: int) -> str:
+    """A user's name as `chown` takes it, or its number where it has none."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)
 
 
 def closed_part(user: pwd.struct_passwd, path: Path) -> Path | None:
