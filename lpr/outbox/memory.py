@@ -12,8 +12,9 @@ from lpr.domain.commands import EventRange
 from lpr.domain.events import ErrorRaised, ProcessingStatus, QueueStatus, StoredEvent
 from lpr.outbox.base import DeadLetter, Entry, Ticket
 from lpr.outbox.limits import OutboxLimits
-from lpr.outbox.queue import CHUNK, Contents, Counters, Droppable, Queue, as_dead_letter, as_entry
+from lpr.outbox.queue import CHUNK, Queue
 from lpr.outbox.rows import Burial, Correction, Row, RowMaker, State, Summary, summary_of, waiting_again
+from lpr.outbox.shelf import Contents, Counters, Droppable, as_dead_letter, as_entry
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS, from_json
 
 T = TypeVar("T", int, str, datetime)

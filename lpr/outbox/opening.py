@@ -32,7 +32,7 @@ from lpr.outbox.reading import SqliteRows
 from lpr.outbox.rescue import open_database
 from lpr.outbox.rows import RowMaker
 from lpr.outbox.schema import connect
-from lpr.outbox.shelf import SqliteShelf
+from lpr.outbox.sqlite_shelf import SqliteShelf
 from lpr.outbox.troubles import corrupt_error
 
 ROOM_WHILE_MAKING_ROOM = 4 << 20

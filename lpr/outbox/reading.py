@@ -16,9 +16,9 @@ from lpr.domain.events import Jpeg
 from lpr.outbox.files import is_damage
 from lpr.outbox.limits import DAMAGED
 from lpr.outbox.pictures import Extents, PictureFile, extents_from_text
-from lpr.outbox.queue import Contents, Counters
 from lpr.outbox.records import checksum
 from lpr.outbox.rows import Burial, State, Summary, milliseconds, moment_of
+from lpr.outbox.shelf import Contents, Counters
 from lpr.wire import PROCESSING_STATUS
 
 PLATE_IMAGE, ORIGINAL_IMAGE = 0, 1

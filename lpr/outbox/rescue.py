@@ -30,7 +30,7 @@ from lpr.outbox.reading import SqliteRows
 from lpr.outbox.records import lost_events
 from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
 from lpr.outbox.schema import connect, migrate, transaction
-from lpr.outbox.shelf import SqliteShelf
+from lpr.outbox.sqlite_shelf import SqliteShelf
 from lpr.outbox.troubles import corrupt_error
 from lpr.wire import from_json
 

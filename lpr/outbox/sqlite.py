@@ -30,8 +30,9 @@ from lpr.outbox.fresh import Fresh
 from lpr.outbox.jobs import Job
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.opening import SENDING_UNSURE, OpenFiles, open_files
-from lpr.outbox.queue import CHUNK, Queue, as_dead_letter, as_entry
+from lpr.outbox.queue import CHUNK, Queue
 from lpr.outbox.rows import LEAST_MOVE, Burial, Row, RowMaker, State, Summary
+from lpr.outbox.shelf import as_dead_letter, as_entry
 from lpr.outbox.unwritten import Unwritten
 from lpr.outbox.writer import Outcomes, Writer
 from lpr.wire import CLOCK_SYNCHRONISED, PROCESSING_STATUS

@@ -20,10 +20,11 @@ from lpr.domain.errors import OutboxError, reason_of
 from lpr.outbox.files import BESIDE_DATABASE, DATABASE, PICTURES, is_damage, lock_holder, translate
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.pictures import PictureFile
-from lpr.outbox.queue import Contents, Queue
+from lpr.outbox.queue import Queue
 from lpr.outbox.rows import Burial, RowMaker, State, Summary
 from lpr.outbox.schema import SCHEMA_VERSION, check_version, connect, transaction
-from lpr.outbox.shelf import SqliteShelf
+from lpr.outbox.shelf import Contents
+from lpr.outbox.sqlite_shelf import SqliteShelf
 from lpr.wire import from_json
 
 EXPORT_FILE = "events.jsonl"

@@ -23,7 +23,7 @@ from lpr.outbox.jobs import MAX_BATCH, Job, Jobs
 from lpr.outbox.opening import SENDING_UNSURE, OpenFiles
 from lpr.outbox.queue import Queue, Snapshot
 from lpr.outbox.rows import Row, State
-from lpr.outbox.shelf import SqliteShelf
+from lpr.outbox.sqlite_shelf import SqliteShelf
 from lpr.outbox.troubles import disk_low_error
 from lpr.outbox.unwritten import Unwritten
 

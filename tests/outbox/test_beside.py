@@ -21,8 +21,8 @@ from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.pictures import BLOCK, PictureFile
 from lpr.outbox.queue import Queue
 from lpr.outbox.rows import RowMaker
-from lpr.outbox.shelf import SqliteShelf
 from lpr.outbox.sqlite import SqliteOutbox
+from lpr.outbox.sqlite_shelf import SqliteShelf
 from lpr.outbox.tools import QueueFile
 from lpr.testing.clock import FakeClock
 from lpr.wire import from_json
