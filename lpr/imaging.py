@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 
@@ -14,6 +15,14 @@ MAX_QUALITY = 85
 MIN_QUALITY = 60
 MIN_SIDE_PX = 160
 """Below this, and below `MIN_QUALITY`, a scene tells a person nothing: it is left out instead."""
+
+_BEGINNINGS = re.compile(
+    rb"(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG\r\n)|(?P<GIF>GIF8)|(?P<TIFF>II\*\0|MM\0\*)|(?P<WebP>RIFF.{4}WEBP)"
+    rb"|(?P<AVIF>.{4}ftypavi[fs])|(?P<HEIC>.{4}ftyp(?:heic|heix|heim|heis|hevc|mif1|msf1))"
+    rb"|(?P<video>.{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI )",
+    re.DOTALL,
+)
+"""How files of each kind begin."""
 
 
 def encode_jpeg(image: Image, *, quality: int = MAX_QUALITY) -> Jpeg:
@@ -34,10 +43,28 @@ def decode_image(data: bytes) -> Image:
 
     if not data:
         raise ImageError("the picture is empty (0 bytes)")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ImageError(f"OpenCV refuses this picture: {error.err}") from error
     if image is None:
-        raise ImageError(f"these {len(data)} bytes are no picture that OpenCV can read")
+        raise _undecodable(data)
     return np.asarray(image, np.uint8)
+
+
+def _undecodable(data: bytes) -> ImageError:
+    """What these bytes are instead of a picture that can be read, and what to do about it."""
+    kind = begins.lastgroup if (begins := _BEGINNINGS.match(data)) else None
+    if kind is None:
+        return ImageError(f"these {len(data)} bytes are no picture that OpenCV can read")
+    if kind == "HEIC":
+        return ImageError(
+            "this is a HEIC picture, which OpenCV cannot read",
+            hint="Save it as JPEG. An iPhone takes JPEG with Settings > Camera > Formats > Most Compatible.",
+        )
+    if kind == "video":
+        return ImageError("this is a video, not a picture", hint="End its name in what it is: .mp4, .mkv or .avi.")
+    return ImageError(f"this {kind} picture is damaged or not complete ({len(data)} bytes)", hint="Copy it again.")
 
 
 def resize(image: Image, width: int, height: int) -> Image:

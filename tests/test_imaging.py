@@ -1,5 +1,9 @@
 """JPEG in and out, and made to fit."""
 
+import re
+import struct
+import zlib
+
 import numpy as np
 import pytest
 
@@ -43,7 +47,7 @@ def test_a_jpeg_that_fits_is_not_compressed_again() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe0 truncated"])
 def test_bytes_that_are_no_picture_are_an_error_in_words(data: bytes) -> None:
-    with pytest.raises(ImageError, match=r"empty|no picture"):
+    with pytest.raises(ImageError, match=r"empty|no picture|damaged"):
         decode_image(data)
 
 
@@ -51,3 +55,31 @@ def test_bytes_that_are_no_picture_are_an_error_in_words(data: bytes) -> None:
 def test_an_array_that_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError, match="uint8 H x W x 3"):
         encode_jpeg(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("data", "told", "remedy"),
+    [
+        (b"\xff\xd8\xff\xe0" + bytes(300), r"JPEG picture is damaged or not complete \(304 bytes\)", "Copy it again"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300), "HEIC picture", "as JPEG"),
+        (b"\0\0\0\x18ftypisom\0\0\2\0isomavc1" + bytes(300), "a video", r"\.mp4"),
+    ],
+)
+def test_what_cannot_be_decoded_is_named_for_what_it_is(data: bytes, told: str, remedy: str) -> None:
+    with pytest.raises(ImageError, match=told) as raised:
+        decode_image(data)
+    assert re.search(remedy, raised.value.hint or "")
+
+
+def test_a_picture_of_more_pixels_than_opencv_takes_is_an_error_of_that_picture() -> None:
+    """OpenCV raises here instead of giving nothing, which ended a whole run of `lpr-agent read`."""
+    chunks = (
+        b"IHDR" + struct.pack(">IIBBBBB", 65_535, 65_535, 8, 0, 0, 0, 0),
+        b"IDAT" + zlib.compress(bytes(9)),
+        b"IEND",
+    )
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks
+    )
+    with pytest.raises(ImageError, match="OpenCV refuses this picture"):
+        decode_image(data)

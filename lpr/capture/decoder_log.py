@@ -1,9 +1,9 @@
 """What decoders print, caught where they print it.
 
-FFmpeg inside OpenCV writes to the standard error of the process, behind Python's back: unformatted, without a time, and
-not in the log where a person looks. While `DecoderMessages` is entered, such lines are kept, logged at debug level with
-the passwords of addresses hidden, and the last of them are told with each loss of a camera. All else that goes to the
-standard error passes through untouched.
+FFmpeg and libpng inside OpenCV write to the standard error of the process, behind Python's back: unformatted, without a
+time, and not in the log where a person looks. While `DecoderMessages` is entered, such lines are kept, logged at debug
+level with the passwords of addresses hidden, and the last of them are told with each loss of a camera. All else that
+goes to the standard error passes through untouched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from lpr.domain.secrets import mask_secrets
 
 _KEPT = 60
 _LINE_MAX_BYTES = 4096
-_FROM_DECODER = re.compile(r"^(\[[\w,+.]+ @ 0x[0-9a-f]+\]|\[ *(?:WARN|ERROR|INFO|FATAL):\d+@[\d.]+\] global )")
+_FROM_DECODER = re.compile(
+    r"^(\[[\w,+.]+ @ 0x[0-9a-f]+\]|\[ *(?:WARN|ERROR|INFO|FATAL):\d+@[\d.]+\] global |libpng (?:warning|error): )"
+)
 
 _log = structlog.get_logger("capture")
 

@@ -14,9 +14,12 @@ from lpr.domain.frame import Image
 from lpr.domain.secrets import mask_secrets
 from lpr.imaging import decode_image
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif",
+                            ".jp2", ".heic", ".heif"})  # fmt: skip
+"""HEIC cannot be read: a phone's photographs are named rather than passed over in silence."""
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".m4v", ".ts", ".mpg", ".mpeg", ".webm", ".wmv", ".flv",
-                           ".3gp", ".h264", ".264", ".h265", ".265", ".hevc", ".dav"})  # fmt: skip
+                           ".3gp", ".mts", ".m2ts", ".asf", ".mjpeg", ".mjpg", ".h264", ".264", ".h265", ".265",
+                           ".hevc", ".dav"})  # fmt: skip
 
 GAP_BETWEEN_SCENES_S = 5.0
 """Two clips, or a clip and the picture after it, show nothing of each other: their times lie this far apart."""
@@ -56,7 +59,7 @@ class PictureSource:
         except OSError as error:
             raise CaptureError(f"{self._path} cannot be read: {error.strerror}") from error
         except ImageError as error:
-            raise CaptureError(f"{self._path} cannot be read as a picture: {error.message}") from error
+            raise CaptureError(f"{self._path} cannot be read: {error.message}", hint=error.hint) from error
         return 0.0
 
     def retrieve(self) -> Image:
@@ -244,6 +247,8 @@ def media_files(path: Path) -> list[Path]:
             path.stat()
             return [path]
         found = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES]
+        # A link that leads nowhere is named when it is its turn; a folder or pipe named like a picture is none.
+        found = [entry for entry in found if entry.is_file() or not entry.exists()]
     except FileNotFoundError as error:
         if _ADDRESS.match(str(path)):
             raise ConfigError(

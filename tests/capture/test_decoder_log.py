@@ -56,6 +56,22 @@ def test_what_opencv_says_of_a_broken_file_is_caught(tmp_path: Path) -> None:
     assert "mov,mp4" not in done.stderr
 
 
+def test_what_libpng_says_of_a_broken_picture_is_caught() -> None:
+    done = run("""
+        import struct, zlib
+        import cv2, numpy as np
+        from lpr.capture.decoder_log import DecoderMessages
+        header = b"IHDR" + struct.pack(">IIBBBBB", 300, 300, 8, 0, 0, 0, 0)
+        chunks = (header, b"IDAT" + zlib.compress(bytes(9)), b"IEND")
+        png = b"".join(struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+        with DecoderMessages() as messages:
+            cv2.imdecode(np.frombuffer(bytes.fromhex("89504e470d0a1a0a") + png, np.uint8), cv2.IMREAD_COLOR)
+        assert any("libpng" in line for line in messages.recent(60)), "nothing was caught"
+    """)
+    assert done.returncode == 0, done.stderr
+    assert "libpng" not in done.stderr
+
+
 def test_a_flood_neither_blocks_nor_grows() -> None:
     done = run("""
         import os

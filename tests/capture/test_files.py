@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -79,6 +80,25 @@ def test_a_folder_is_read_in_natural_order_pictures_and_clips_alike(tmp_path: Pa
     times = [frame.captured_at.monotonic_s for frame in read_frames]
     assert times == sorted(times)
     assert times[2] - times[1] == pytest.approx(GAP_BETWEEN_SCENES_S)
+
+
+def test_a_folder_passes_over_what_only_bears_the_name_of_a_picture(tmp_path: Path) -> None:
+    write_picture(tmp_path / "1.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "gone.jpg").symlink_to("nowhere")
+    items = read(tmp_path)
+    assert len(frames(items)) == 1
+    (said,) = errors(items)
+    assert "gone.jpg" in said
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".HEIC", ".jfif", ".gif", ".avif"])
+def test_no_photograph_of_a_phone_is_passed_over_in_silence(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"IMG_0001{suffix}").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 300)
+    (said,) = errors(read(tmp_path))
+    assert f"IMG_0001{suffix}" in said
+    assert "HEIC" in said
 
 
 def test_vietnamese_names_are_read(tmp_path: Path) -> None:
