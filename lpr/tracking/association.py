@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,6 +10,8 @@ from lpr.domain.clock import Instant
 from lpr.domain.geometry import Box
 from lpr.domain.plate import PlateRead
 from lpr.tracking.assignment import Pair, best_assignment
+from lpr.tracking.motion import Prediction
+from lpr.tracking.settings import plate_size
 from lpr.tracking.sighting import Look
 from lpr.tracking.track import Track
 from lpr.tracking.vote import conflict
@@ -19,6 +22,9 @@ TEXT_TRUST: Final = 0.5
 """How far a contradiction counts: single frames are misread more boldly than their probabilities say."""
 TEXT_SUPPORT: Final = 2.0
 """And agreeing text for it no more than this: neighbours in a row of motorbikes have texts nearly alike."""
+LEAP: Final = 2.0
+"""Plate sizes from where it was expected: what has never been legible, a lamp or a strip of the barrier, has not become
+the plate that is read so far from it. Both its way and its first moment would be told of that vehicle."""
 SAME_READ_IOU: Final = 0.5
 COVERED: Final = 0.8
 """A box that lies within another by this share is a part of the same plate (one row of two)."""
@@ -34,9 +40,17 @@ def associate(tracks: Sequence[Track], looks: Sequence[Look], at: Instant, bound
         expected = track.motion.predict(at.monotonic_s).within(bounds)
         for column, look in enumerate(looks):
             motion = expected.evidence(look.read.box, bounds.area)
-            if motion is not None:
+            if motion is not None and not _leaps(track, expected, look):
                 scores[row, column] = motion + _text_evidence(track, look)
     return best_assignment(scores)
+
+
+def _leaps(track: Track, expected: Prediction, look: Look) -> bool:
+    """Whether a plate is read so far from a track without any text that it is another thing."""
+    if look.weight <= 0 or track.incumbent.vote.weight > 0:
+        return False
+    (x, y), size = look.read.box.centre, plate_size(look.read.box)
+    return math.hypot(x - expected.x, y - expected.y) > LEAP * max(size, expected.size)
 
 
 def _text_evidence(track: Track, look: Look) -> float:

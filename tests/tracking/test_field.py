@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lpr.domain.choices import EmitRule
 from lpr.domain.geometry import Box
 from lpr.domain.passage import Action, ActionRule, Passage, PassageOutcome
+from lpr.domain.plate import PlateRead
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.standing import StandingMemory
 from tests.tracking.helpers import Placed, approach, at, frame, long, play, read, square, texts, times, tracker
@@ -280,3 +281,31 @@ def test_whoever_comes_and_goes_again_and_again_is_told_at_every_turn(
     passages = play(tracker(emit=emit, action=AUTO), plates, until_s=pieces[-1][-1][0] + 5, fps=fps)
 
     assert [each.action for each in passages] == [(ENTRY, EXIT)[leg % 2] for leg in range(len(turns) + 1)]
+
+
+# 11: what is no plate
+
+
+@pytest.mark.parametrize("glints", [(0.25,), (0.25, 1.0), (0.0, 0.75)])
+def test_what_glints_at_the_barrier_is_not_the_beginning_of_the_vehicle_that_comes(glints: tuple[float, ...]) -> None:
+    """At night a strip of the arm is found for a moment, lower and larger than the plate that is read far off then.
+
+    It was told as having gone, and a second later as having come.
+    """
+    start_s = glints[-1] + 0.625
+
+    def glint(now_s: float) -> Box | None:
+        return Box(422, 622, 131, 31) if now_s in glints else None
+
+    def car(now_s: float) -> Box | None:
+        near = (now_s - start_s) / 2.5
+        return long(858 - 300 * near**1.5, 390 + 350 * near**1.5, 62 * math.exp(1.2 * near)) if 0 <= near <= 1 else None
+
+    def seen(_now_s: float, text: str, box: Box) -> PlateRead:
+        return read(text, box, sure=0.05, readable=0.0, detection=0.4) if box.width == 131 else read(text, box)
+
+    plates = [("83G05927", glint), ("30G55678", car)]
+    passages = play(tracker(action=AUTO), plates, until_s=5, spoil=seen)
+
+    assert told(passages) == [("30G55678", ENTRY)]
+    assert passages[0].first_seen.seconds_since(at(0)) == pytest.approx(start_s)
