@@ -145,7 +145,10 @@ class Outbox(Protocol):
         ...
 
     async def retry_dead(self, event_ids: Collection[str]) -> int:
-        """Let dead letters wait again, in their old place, with no attempts counted; says how many there were."""
+        """Let dead letters wait again, in their old place, with no attempts counted; says how many there were.
+
+        Their tickets say `recorded_offline`, so that they are sent as replayed: they have waited, and were sent before.
+        """
         ...
 
     async def replay(self, events: EventRange) -> int:

@@ -87,10 +87,11 @@ class MemoryShelf:
         place.summary, place.burial = replace(place.summary, state=State.DEAD), burial
 
     def revive(self, summaries: Sequence[Summary]) -> None:
-        """Make dead letters wait again, with no attempts."""
+        """Make dead letters wait again, with no attempts, as if recorded offline."""
         for summary in summaries:
             place = self._places[summary.position]
-            place.summary, place.burial = replace(place.summary, state=State.WAITING, attempts=0), None
+            place.summary = replace(place.summary, state=State.WAITING, attempts=0, recorded_offline=True)
+            place.burial = None
             place.unsure_boot = None
 
     def keep(self, summaries: Sequence[Summary], delivered_at: datetime) -> None:

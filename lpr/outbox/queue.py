@@ -155,7 +155,8 @@ class Queue:
         self.shelf.revive(dead)
         self.counters.waiting += len(dead)
         self.counters.dead -= len(dead)
-        return [replace(summary.ticket(self.maker.boot_id), attempts=0) for summary in dead]
+        revived = (summary.ticket(self.maker.boot_id) for summary in dead)
+        return [replace(ticket, attempts=0, recorded_offline=True) for ticket in revived]
 
     def drop_dead(self, event_ids: Collection[str]) -> int:
         """Delete dead letters; says how many there were."""

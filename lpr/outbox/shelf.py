@@ -101,7 +101,7 @@ class Shelf(Protocol):
         ...
 
     def revive(self, summaries: Sequence[Summary]) -> None:
-        """Make dead letters wait again, with no attempts."""
+        """Make dead letters wait again, with no attempts, as if recorded offline."""
         ...
 
     def keep(self, summaries: Sequence[Summary], delivered_at: datetime) -> None:

@@ -336,13 +336,16 @@ class SqliteShelf(SqliteRows):
         )
 
     def revive(self, summaries: Sequence[Summary]) -> None:
-        """Make dead letters wait again, with no attempts; numbered, so that another process can tell which."""
+        """Make dead letters wait again, with no attempts, as if recorded offline; numbered, so that another process can
+        tell which.
+        """
         if not summaries:
             return
         number = self.revision() + 1
         self.take_note("revision", str(number))
         self._run_each(
-            "UPDATE events SET state = 0, attempts = 0, revived = ?, unsure_boot = NULL WHERE position = ?",
+            "UPDATE events SET state = 0, attempts = 0, recorded_offline = 1, revived = ?, unsure_boot = NULL"
+            " WHERE position = ?",
             ((number, row.position) for row in summaries),
         )
         self._run_each("DELETE FROM dead_letters WHERE position = ?", ((row.position,) for row in summaries))

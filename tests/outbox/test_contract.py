@@ -191,8 +191,9 @@ async def test_a_dead_letter_that_is_retried_waits_again_in_its_old_place(store:
     await outbox.bury(poison.event_id, code="NO_GATE", reason="none")
     outbox.on_recorded(told.append)
     assert await outbox.retry_dead([poison.event_id, good.event_id, "no such event"]) == 1
-    assert await outbox.waiting(limit=9) == [poison, good]
-    assert told == [poison]
+    again = replace(poison, recorded_offline=True)  # no back-end opens a barrier for it
+    assert await outbox.waiting(limit=9) == [again, good]
+    assert told == [again]
     assert await outbox.dead_letters(limit=9) == []
     assert await outbox.load(poison.event_id) is not None
     assert (await outbox.status()).dead_letters == 0
