@@ -39,6 +39,13 @@ class Bury:
 
 
 @dataclass(frozen=True, slots=True)
+class Revive:
+    """Let these dead letters wait again, after their `Bury`."""
+
+    event_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GaveUp:
     """No answer to this emission is waited for any more (one that comes is still heard); its event is looked after."""
 
@@ -60,4 +67,4 @@ class Fetch:
     exclude: frozenset[str]
 
 
-Action: TypeAlias = Send | Settle | Bury | GaveUp | AbortLink | Fetch
+Action: TypeAlias = Send | Settle | Bury | Revive | GaveUp | AbortLink | Fetch

@@ -1,4 +1,4 @@
-"""Carries out in the outbox what the answers said: deletes and buries in batches, apart from the sending."""
+"""Carries out in the outbox what the answers said: deletes, buries and revives in batches, apart from the sending."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import structlog
 from lpr.domain.clock import Clock
 from lpr.domain.errors import OutboxError
 from lpr.domain.events import ErrorCode
-from lpr.link.actions import Bury, Settle
+from lpr.link.actions import Bury, Revive, Settle
 from lpr.outbox.base import Outbox, Ticket
 
 SETTLE_RETRY_S = 1.0
@@ -49,12 +49,12 @@ class Clearer:
         self._clock = clock
         self._on_left = on_left
         self._on_rejected = on_rejected
-        self._waiting: deque[Settle | Bury] = deque()
+        self._waiting: deque[Settle | Bury | Revive] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def put(self, action: Settle | Bury) -> None:
+    def put(self, action: Settle | Bury | Revive) -> None:
         """Ask for it."""
         self._waiting.append(action)
         self._idle.clear()
@@ -80,20 +80,25 @@ class Clearer:
         idle.cancel()
 
     async def _clear(self) -> None:
-        """Delete what may be deleted, all of it in one transaction, and bury what must be buried."""
+        """Delete what may be deleted, all of it in one transaction; bury what must be buried, revive what may live."""
         settled = [event_id for action in self._waiting if isinstance(action, Settle) for event_id in action.event_ids]
         buried = [action for action in self._waiting if isinstance(action, Bury)]
+        revived = [event_id for action in self._waiting if isinstance(action, Revive) for event_id in action.event_ids]
         taken = len(self._waiting)
         if settled:
             await self._outbox.settle(settled)
         for action in buried:
             await self._bury(action)
+        self._on_left([*settled, *(action.ticket.event_id for action in buried)])
+        if revived:
+            # After `on_left`: a listener that still believed them to be leaving would not look for them again.
+            count = await self._outbox.retry_dead(revived)
+            log.info("the back-end takes events again: those that it would not take are tried anew", events=count)
         for _ in range(taken):
             self._waiting.popleft()
         if not self._waiting:
             self._wake.clear()
             self._idle.set()
-        self._on_left([*settled, *(action.ticket.event_id for action in buried)])
 
     async def _bury(self, action: Bury) -> None:
         entry = await self._outbox.load(action.ticket.event_id)

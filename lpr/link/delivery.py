@@ -5,8 +5,8 @@ clock); `step` returns what is to be done. Whoever drives it (`relay.py`, or a t
 actions and reports back. The rules:
 
 **Nothing is lost, nothing is settled without an answer.** An event leaves by `Settle` (the back-end said that it holds
-it) or `Bury` (it can never be taken), and by nothing else. Everything kept here is a cache of the outbox: whatever
-memory forgets is found again by `Fetch`.
+it) or `Bury` (it can never be taken), and by nothing else; `Revive` takes back what a sick back-end had us bury.
+Everything kept here is a cache of the outbox: whatever memory forgets is found again by `Fetch`.
 
 **Order.** Live events go first, in order of recording. A live event is one recorded on the present connection and never
 sent; everything else is backlog, which keeps a pace of its own: see `pace`.
@@ -33,7 +33,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Send, Settle
+from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Revive, Send, Settle
 from lpr.link.base import DeliveryLimits, LinkDeadlines, Progress
 from lpr.link.histories import Histories, History
 from lpr.link.line import Line
@@ -435,7 +435,8 @@ class Delivery:
 
     def _taken(self) -> None:
         self._passed_here += 1
-        self._histories.an_event_passed()
+        if wronged := self._histories.an_event_passed():
+            self._out.append(Revive(wronged))
         self._refusals, self._hold_until = 0, 0.0
         self._window = min(self._limits.window, self._window + 1)
 

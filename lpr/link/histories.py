@@ -1,7 +1,8 @@
 """What is remembered of events between their sends, and what follows from it. Part of the delivery core.
 
 **Put off.** The first wait is `first_retry_s`, and each doubles, up to `max_retry_s`. Answers without success count:
-after `soft_failures` of them the event can never be taken.
+after `soft_failures` of them the event can never be taken. Unless nothing at all was taken meanwhile: then it was the
+back-end (its database, say) and not the event, and it is tried anew as soon as another is taken.
 
 **Poison.** An event in flight at `losses_before_alone` losses of the link is sent alone, after another has passed.
 From the first loss alone on it is sent bare, without its original image: what most takes a link down is size, and an
@@ -27,6 +28,7 @@ class History:
     attempt: int = 0
     put_off: int = 0
     soft_failures: int = 0
+    refused_mark: int = 0
     losses: int = 0
     losses_alone: int = 0
     passed_mark: int = 0
@@ -40,6 +42,7 @@ class Histories:
         self._limits = limits
         self._known: OrderedDict[str, History] = OrderedDict()
         self._passed = 0
+        self._wronged: list[str] = []
 
     def of(self, event_id: str) -> History:
         """An event's history, a blank one where none is known."""
@@ -64,14 +67,22 @@ class Histories:
     def not_taken(self, event_id: str, message: str) -> str | None:
         """An answer without success came. Returns why the event can never be taken; None where it can."""
         history = self.of(event_id)
+        if not history.soft_failures:
+            history.refused_mark = self._passed
         history.soft_failures += 1
         if history.soft_failures < self._limits.soft_failures:
             return None
+        if history.refused_mark == self._passed and len(self._wronged) < self._limits.histories:
+            self._wronged.append(event_id)
         return f"the back-end answered {history.soft_failures} times without success: {message}"
 
-    def an_event_passed(self) -> None:
-        """The back-end took an event, or rejected it: the link as such works."""
+    def an_event_passed(self) -> tuple[str, ...]:
+        """The back-end took an event, or rejected it: link and back-end as such work. Returns the dead letters that are
+        none of the events' own faults.
+        """
         self._passed += 1
+        wronged, self._wronged = tuple(self._wronged), []
+        return wronged
 
     def is_suspect(self, event_id: str) -> bool:
         """Whether the event must be sent alone."""

@@ -25,7 +25,7 @@ from lpr import metrics as m
 from lpr import wire
 from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.errors import LinkError, OutboxError
-from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Send, Settle
+from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Revive, Send, Settle
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import LinkPhase, LinkSettings, LinkState, OnCommand, Transport, TransportFactory
 from lpr.link.clearer import Clearer, OnRejected
@@ -366,7 +366,7 @@ class Relay:
 
     def _perform_on_outbox(self, action: Action) -> None:
         match action:
-            case Settle() | Bury():
+            case Settle() | Bury() | Revive():
                 self._clearer.put(action)
             case Fetch() if self._tasks is not None:
                 self._tasks.create_task(self._fetch(action), name="relay-fetch")

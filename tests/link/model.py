@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-from lpr.link.actions import AbortLink, Bury, Fetch, GaveUp, Send, Settle
+from lpr.link.actions import AbortLink, Bury, Fetch, GaveUp, Revive, Send, Settle
 from lpr.link.base import DeliveryLimits, LinkDeadlines
 from lpr.link.delivery import Delivery
 from lpr.outbox.base import Ticket
@@ -47,6 +47,8 @@ class World:
         self.rate: float | None = None
         self.disk: dict[str, Ticket] = {}
         self.dead: dict[str, str] = {}
+        self.graves: dict[str, Ticket] = {}
+        self.to_revive: set[str] = set()
         self.dropped: set[str] = set()
         self.recorded: list[str] = []
         self.stored: set[str] = set()
@@ -123,9 +125,20 @@ class World:
     def clear(self) -> None:
         names = self.to_leave.pop(0)
         for name in names:
-            self.disk.pop(name, None)
+            if (left := self.disk.pop(name, None)) is not None and name in self.dead:
+                self.graves[name] = left
         self.machine.left(names)
+        self._revive()
         self.step()
+
+    def _revive(self) -> None:
+        for name in self.to_revive & self.graves.keys():
+            assert self.dead.pop(name) == "NOT_TAKEN"
+            self.to_revive.remove(name)
+            self.soft[name] = 0
+            self.disk[name] = replace(self.graves.pop(name), attempts=0, recorded_offline=True)
+            self.disk = dict(sorted(self.disk.items(), key=lambda entry: int(entry[0][1:])))
+            self.machine.recorded(self.now, self.disk[name])
 
     def drop(self, name: str) -> None:
         """An operator drops an event from the queue."""
@@ -143,6 +156,7 @@ class World:
         for name in (name for names in self.to_leave for name in names):
             self.dead.pop(name, None)  # decided, not done
         self.to_leave.clear()
+        self.to_revive.clear()
         for name, kept in self.disk.items():
             self.disk[name] = replace(kept, recorded_monotonic_s=None)
         self.machine = Delivery(self.limits, LinkDeadlines())
@@ -164,6 +178,10 @@ class World:
                     self.to_leave.append(names)
                 case Bury(buried, code, _):
                     self._buried(buried.event_id, code)
+                case Revive(names):
+                    assert all(self.dead[name] == "NOT_TAKEN" for name in names)
+                    self.to_revive.update(names)
+                    self._revive()
                 case GaveUp(emission):
                     self._given_up(emission)
                 case AbortLink(reason):

@@ -329,6 +329,44 @@ def test_the_tenth_answer_without_success_is_a_rejection() -> None:
     assert world.dead == {name: "NOT_TAKEN"}
 
 
+def refuse_all(world: World, name: str) -> None:
+    """Have the back-end take nothing until `name` is a dead letter."""
+    while name not in world.dead:
+        while world.fetches:
+            world.page()
+        for emission in list(world.open):
+            world.answer(emission, SoftFailure("database is locked"))
+        while world.to_leave:
+            world.clear()
+        if name not in world.dead and not world.open:
+            wake = world.machine.wake_at(world.now)
+            assert wake is not None, "it is never tried again"
+            world.advance(wake - world.now)
+
+
+def test_what_a_sick_back_end_refused_is_tried_anew_when_it_takes_something_again() -> None:
+    world = connected()
+    names = [world.record() for _ in range(3)]
+    for name in names:
+        refuse_all(world, name)
+    assert set(world.dead) == set(names)
+    world.record()
+    world.heal()
+    assert not world.dead
+    assert world.stored >= set(names)
+
+
+def test_what_is_refused_while_others_are_taken_stays_a_dead_letter() -> None:
+    world = connected()
+    name = world.record()
+    answer(world, name, SoftFailure("gateId is unknown"))
+    answer(world, world.record(), Stored())
+    refuse_all(world, name)
+    world.record()
+    world.heal()
+    assert world.dead == {name: "NOT_TAKEN"}
+
+
 def test_a_rejected_event_is_buried_with_the_back_ends_code() -> None:
     world = connected()
     name = world.record(kind=ERROR)

@@ -200,6 +200,21 @@ async def test_ten_soft_failures_bury_one_event_and_stop_nobody(node_backend: No
         assert (await site.outbox.status()).dead_letters == 1
 
 
+async def test_a_back_end_that_failed_for_long_gets_what_it_would_not_take(node_backend: NodeBackend) -> None:
+    limits = replace(QUICK_LIMITS, first_retry_s=0.01, max_retry_s=0.02, soft_failures=2)
+    async with joined(node_backend, limits=limits) as site:
+        await node_backend.fault("answer", args=[{"error": "database is locked"}])
+        ids = await site.record(3)
+        await site.until(lambda: len(site.rejections) == 3)
+        await node_backend.fault(None)
+        assert (await site.outbox.status()).dead_letters == 3
+        ids += await site.record(1)
+        await site.until(lambda: len(site.delivered) == 4)
+        await stored_once(node_backend, site, ids)
+        assert (await site.outbox.status()).dead_letters == 0
+        assert [message["delivery"]["replayed"] for message in node_backend.stored()] == [False, True, True, True]
+
+
 async def test_an_event_that_always_breaks_the_link_is_buried_while_the_others_pass(node_backend: NodeBackend) -> None:
     async with joined(node_backend) as site:
         await node_backend.fault("terminate", match="29A-999.99")
