@@ -495,15 +495,19 @@ def parse_ack(answer: Sequence[object], event_id: str, *, strict: bool = False) 
     """What a callback's arguments say about the event; never raises.
 
     Only the first argument counts. With `strict` an `ok` must be the contract's own, with the eventId; without it the
-    short forms `cb()`, `cb(true)`, `{success: true}` and `{ok: true}` are taken as stored too.
+    short forms `cb()`, `cb(true)`, `{success: true}` and `{ok: true}` are taken as stored too, and of
+    `cb(null, answer)`, as Node's own callbacks are called where there is no error, the second argument counts.
     """
+    if len(answer) > 1 and answer[0] is None and not strict:
+        answer = answer[1:]
     if not answer:
         return Unreadable("the answer is empty, and backend.ack is strict") if strict else Stored()
     first = answer[0]
     if first is True:
         return Unreadable("the answer is true, and backend.ack is strict") if strict else Stored()
     if not isinstance(first, Mapping):
-        return Unreadable(f"the answer is {_kind(first)}, it must be an object with a status")
+        said = f" {_text(first)!r}" if isinstance(first, str) and first else ""
+        return Unreadable(f"the answer is {_kind(first)}{said}, it must be an object with a status")
     named = first.get("eventId")
     if named is not None and named != event_id:
         return Unreadable(f"the answer names another eventId, {_text(named)}")

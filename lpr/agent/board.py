@@ -135,6 +135,7 @@ class Board:
                 queue=self.queue,
                 free_disk=free_disk_at(self.config.agent.data_dir),
                 clock_offset_ms=self.link.clock_offset_ms,
+                complaint=self.link.complaint,
                 fallbacks=sorted(self.fallbacks),
             )
         )

@@ -19,12 +19,14 @@ def concerns(
     queue: QueueStatus,
     free_disk: int | None,
     clock_offset_ms: float | None,
+    complaint: str | None,
     fallbacks: Iterable[str],
 ) -> Iterator[str]:
     """The sentences, the most urgent first.
 
     `free_disk` is in bytes where the queue lies, None where that cannot be asked; `clock_offset_ms` is the back-end's
-    clock minus ours, None where it never told; `fallbacks` are the devices whose work another one does.
+    clock minus ours, None where it never told; `complaint` is what is wrong with its answers, None where nothing is;
+    `fallbacks` are the devices whose work another one does.
     """
     limits = outbox_limits(config)
     if free_disk is not None and free_disk <= limits.least_free:
@@ -37,6 +39,8 @@ def concerns(
             f"the queue holds {readable_size(queue.bytes)} of {readable_size(limits.max_bytes)}: bring the back-end "
             "back, or raise outbox.max_bytes; what is full drops pictures first, then events"
         )
+    if complaint is not None:
+        yield f"{complaint}: events stay in the queue and are sent again; the log says which answer is wanted"
     if clock_offset_ms is not None and abs(clock_offset_ms) > SKEW_MS:
         way = "behind" if clock_offset_ms > 0 else "ahead of"
         yield (

@@ -2,13 +2,15 @@
 
 base.py                what the rest knows: Transport (Protocol), settings, LinkState
 delivery.py            the delivery core: one pure state machine, time and answers in, actions (actions.py) out
-pace.py line.py histories.py   its parts: the backlog beside live events; silence and uplink; retries and poison
+pace.py line.py histories.py mute.py   its parts: the backlog beside live events; silence and uplink; retries and
+                       poison; types of event that nobody answers
 backoff.py             how long to wait before the next attempt to connect
 packing.py             an outbox entry -> a message that fits
 socketio_transport.py  Transport over python-socketio; web_socket.py and packets.py for what is sent often
 relay.py               Relay: outbox -> delivery -> transport, connected again for ever
 clearer.py             what the answers said, carried out in the outbox
-ledger.py clocks.py    the link in numbers and words; the back-end's clock, and the alarm that wakes the relay
+ledger.py complaints.py   the link in numbers and words; what is wrong with the back-end's answers
+clocks.py              the back-end's clock, and the alarm that wakes the relay
 commands.py            CommandInbox: what the back-end asks for, one at a time, always answered
 files.py               the two small things that outlive a restart: epoch, seen command ids
 """

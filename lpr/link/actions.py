@@ -47,9 +47,13 @@ class Revive:
 
 @dataclass(frozen=True, slots=True)
 class GaveUp:
-    """No answer to this emission is waited for any more (one that comes is still heard); its event is looked after."""
+    """No answer to this emission is waited for any more (one that comes is still heard); its event is looked after.
+
+    `unanswered` where its time has passed while the connection goes on; else another emission settled the event.
+    """
 
     emission: int
+    unanswered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,14 @@ class LinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the bytes of a connection have come: acknowledged by the peer's TCP in all, and still on this side."""
+    """How far the bytes of a connection have come: acknowledged by the peer's TCP in all, and still on this side.
+
+    `heard_s_ago`: when the peer's program, not its kernel alone, last gave a sign of life; None where nobody can tell.
+    """
 
     acked_bytes: int
     pending_bytes: int
+    heard_s_ago: float | None = None
 
 
 OnAck: TypeAlias = Callable[[Sequence[object]], None]
@@ -183,6 +187,8 @@ class LinkState:
     failed_attempts: int
     last_error: str | None
     remedy: str | None
+    complaint: str | None
+    """What is wrong with the back-end's answers, so that events do not leave; None where nothing is."""
     clock_offset_ms: float | None
     in_flight: int
     sent: int

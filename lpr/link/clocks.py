@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from lpr.domain.clock import Clock
 
+_MOST_ROUND_TRIP_S = 4.0
+"""The middle is wrong by half of this at most, well below the skew of clocks that is told (5 s)."""
 _TURNS_TO_READ = 4
 """Rounds of the event loop from bytes at the socket to an answer: read, frame, packet, callback."""
 
@@ -21,8 +23,12 @@ class ServerClock:
         """When our monotonic clock stood at zero, by the back-end's wall clock; None where it never told."""
 
     def told(self, server_time: datetime, asked_at_s: float) -> None:
-        """It read its clock somewhere between our asking and its answer, which came just now: take the middle."""
-        self._origin = server_time - timedelta(seconds=(asked_at_s + self._clock.now().monotonic_s) / 2)
+        """It read its clock somewhere between our asking and its answer, which came just now: take the middle, unless
+        that took too long to say anything.
+        """
+        now_s = self._clock.now().monotonic_s
+        if now_s - asked_at_s <= _MOST_ROUND_TRIP_S:
+            self._origin = server_time - timedelta(seconds=(asked_at_s + now_s) / 2)
 
     def now(self) -> datetime:
         """Its time, or ours where it never told."""

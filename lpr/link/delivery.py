@@ -21,7 +21,7 @@ image, and in the end to the dead letters. For both see `histories`.
 
 **Silence.** With events in flight and no sign of life for `ack_s` plus the time their bytes need, at most `dead_s`, the
 connection is aborted: see `line`. An event that a later one has overtaken, and that is older than `ack_s`, has lost its
-answer: it alone is sent again.
+answer: it alone is sent again. So is one of a type that the back-end never answers, where it lives: see `mute`.
 
 **Status.** Only the newest one is sent; an older one is forgotten wherever it stands.
 """
@@ -37,10 +37,13 @@ from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Revive, Sen
 from lpr.link.base import DeliveryLimits, LinkDeadlines, Progress
 from lpr.link.histories import Histories, History
 from lpr.link.line import Line
+from lpr.link.mute import Mute
 from lpr.link.pace import Pace
 from lpr.outbox.base import Ticket
 from lpr.wire import PROCESSING_STATUS, Ack, Duplicate, Rejected, Retry, SoftFailure, Stored, Unreadable
 
+UNANSWERED = "UNANSWERED"
+"""Dead letter: the back-end answers no event of this type."""
 NOT_TAKEN = "NOT_TAKEN"
 """Dead letter: the back-end answered without success, again and again."""
 LINK_LOST = "LINK_LOST"
@@ -50,7 +53,8 @@ _FIRST_WINDOW = 2
 """A lost answer must be overtaken to be told from a lost link, which takes two in flight."""
 _SHORTEST_RETRY_S = 0.1
 _FIRST_HOLD_S, _MAX_HOLD_S = 0.1, 5.0
-_LATE_ANSWERS = 64
+LATE_ANSWERS = 64
+"""Emissions that nobody waits for any more, and of which an answer is still heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Delivery:
         self._line = Line(limits, deadlines)
         self._pace = Pace(limits.window)
         self._histories = Histories(limits)
+        self._mute = Mute()
 
         self._up = False
         self._up_since = 0.0
@@ -120,6 +125,7 @@ class Delivery:
             or self._page
             or self._deferred
             or self._suspects
+            or self._mute
             or self._in_flight
             or self._leaving
         )
@@ -157,6 +163,7 @@ class Delivery:
         # All of it is on disk, and will be fetched in order of recording.
         self._live.clear()
         self._page.clear()
+        self._mute.clear()
         self._look_again()
 
     # The outbox
@@ -219,12 +226,12 @@ class Delivery:
 
     # The answers
 
-    def answered(self, now: float, emission: int, ack: Ack) -> Flight | None:
-        """The back-end answered; returns the flight that this ends, or None for an answer that comes too late."""
+    def answered(self, now: float, emission: int, ack: Ack) -> bool:
+        """The back-end answered; returns whether that changed anything, be it late."""
         flight = self._in_flight.pop(emission, None)
         if flight is None:
-            self._answered_late(emission, ack)
-            return None
+            return self._answered_late(emission, ack)
+        self._leave_the_mute_lane(flight.ticket.event_type)
         self._line.answered(now, sent_at=flight.sent_at, size_bytes=flight.ticket.size_bytes)
         if flight.backlog:
             self._pace.answered(now - flight.sent_at)
@@ -233,14 +240,14 @@ class Delivery:
         self._answered_order = max(self._answered_order, flight.order)
         match ack:
             case Stored() | Duplicate():
-                self._taken()
+                self._taken(flight.ticket)
                 self._leave(flight.ticket)
             case Rejected(code, message):
-                self._taken()
+                self._taken(flight.ticket)
                 self._leave(flight.ticket, code, message)
             case Retry() | SoftFailure() | Unreadable():
                 self._not_taken(now, flight, ack)
-        return flight
+        return True
 
     def progressed(self, now: float, progress: Progress) -> None:
         """How far the bytes have come. Bytes under way that advance are a sign of life, and measure the uplink."""
@@ -272,9 +279,9 @@ class Delivery:
             return None
         moments: list[float] = []
         if self._in_flight:
-            moments.append(self._line.dead_at(self._bytes_in_flight()))
+            moments.append(self._silence_ends_at())
             moments += [flight.sent_at + self._ack_s for flight in self._in_flight.values() if self._overtaken(flight)]
-        if len(self._in_flight) < self._window and self._alone_in_flight() is None:
+        if self._window_has_room() and self._alone_in_flight() is None:
             moments += self._moments_to_send()
         if self._more_on_disk and not self._fetching and self._fetch_not_before:
             moments.append(self._fetch_not_before)
@@ -284,15 +291,19 @@ class Delivery:
 
     def _choose(self, now: float) -> tuple[Ticket, bool, bool] | None:
         """The next event to send, whether it is backlog, and whether alone; None where nothing may go now."""
-        if len(self._in_flight) >= self._window or now < self._hold_until or self._alone_in_flight() is not None:
+        if self._alone_in_flight() is not None:
             return None
         self._wake_deferred(now)
+        if not self._window_has_room() or now < self._hold_until:
+            return self._choose_mute(now)
         ticket = self._peek_live()
         backlog = self._peek_backlog(now)
         # Asked after the peeks, which may have set suspects aside.
         if self._suspect_is_due(now):
             # Nothing else starts until the window has drained, or the suspect would wait for ever.
             return None if self._in_flight else (self._suspects.popitem(last=False)[1], True, True)
+        if (mute := self._choose_mute(now)) is not None:
+            return mute
         if ticket is not None and not (backlog is not None and self._pace.goes_before_live):
             chosen, is_backlog = ticket, False
         elif backlog is not None:
@@ -303,6 +314,36 @@ class Delivery:
             return None
         (self._page.popleft() if is_backlog else self._live.popitem(last=False))
         return chosen, is_backlog, False
+
+    def _in_the_window(self) -> list[Flight]:
+        return [flight for flight in self._in_flight.values() if not self._mute.has_lane(flight.ticket.event_type)]
+
+    def _window_has_room(self) -> bool:
+        return len(self._in_the_window()) < self._window
+
+    def _choose_mute(self, now: float) -> tuple[Ticket, bool, bool] | None:
+        """As `_choose`, of what goes in the lane for mute types, which keeps no pace, but a wish for no backlog."""
+        if len(self._in_flight) > len(self._in_the_window()):
+            return None
+        for event_id in list(self._mute):
+            ticket = self._mute.of(event_id)
+            replayed = self._is_replay(ticket, self._histories.of(event_id))
+            if event_id in self._leaving or self._is_stale_status(ticket):
+                self._mute.take(event_id)
+            elif not (replayed and self._pace.next_at is None):
+                if not self._fits_the_uplink(ticket):
+                    return None
+                self._mute.take(event_id)
+                return ticket, replayed, False
+        return None
+
+    def _leave_the_mute_lane(self, event_type: str) -> None:
+        """Events of this type are answered after all: what waits goes where it belongs."""
+        for ticket in self._mute.answered(event_type):
+            if self._is_replay(ticket, self._histories.of(ticket.event_id)):
+                self._page.append(ticket)
+            else:
+                self._live[ticket.event_id] = ticket
 
     def _peek_live(self) -> Ticket | None:
         while self._live:
@@ -317,15 +358,18 @@ class Delivery:
             self._page.popleft()
         if not self._page or not self._pace.is_due(now):
             return None
-        flying = sum(flight.backlog for flight in self._in_flight.values())
+        flying = sum(flight.backlog for flight in self._in_the_window())
         return self._page[0] if self._pace.has_room(flying, self._window) else None
 
     def _set_aside(self, ticket: Ticket) -> bool:
-        """True where this ticket must not be sent in its turn: it has left, is stale, or must be sent alone."""
+        """True where this ticket is not sent in its turn: it has left, is stale, goes alone, or in the mute lane."""
         if ticket.event_id in self._leaving or self._is_stale_status(ticket):
             return True
         if self._histories.is_suspect(ticket.event_id):
             self._suspects[ticket.event_id] = ticket
+            return True
+        if self._mute.has_lane(ticket.event_type):
+            self._mute.put(ticket)
             return True
         return False
 
@@ -416,14 +460,41 @@ class Delivery:
             return
         for emission, flight in list(self._in_flight.items()):
             if self._overtaken(flight) and now - flight.sent_at >= self._ack_s:
-                del self._in_flight[emission]
-                self._remember_unanswered(emission, flight.ticket)
-                self._out.append(GaveUp(emission))
-                self._defer(now, flight.ticket, self._histories.put_off(flight.ticket.event_id))
-        if self._in_flight and now >= self._line.dead_at(self._bytes_in_flight()):
-            self._aborting = True
-            silent_s = self._line.silent_s(now)
-            self._out.append(AbortLink(f"no answer for {silent_s:.1f} s with {len(self._in_flight)} events in flight"))
+                self._send_again_later(now, emission)
+        if not self._in_flight or now < self._silence_ends_at():
+            return
+        late = [
+            (emission, flight) for emission, flight in self._in_flight.items() if now - flight.sent_at >= self._ack_s
+        ]
+        types = {flight.ticket.event_type for _, flight in late}
+        if all(self._line.heard_since(flight.sent_at) for _, flight in late):
+            if self._mute.are_mute(types):
+                for emission, _ in late:
+                    self._send_again_later(now, emission)
+                self._line.became_busy(now)
+                return
+            self._mute.went_unanswered(types)
+        self._aborting = True
+        silent_s = self._line.silent_s(now)
+        self._out.append(AbortLink(f"no answer for {silent_s:.1f} s with {len(self._in_flight)} events in flight"))
+
+    def _send_again_later(self, now: float, emission: int) -> None:
+        """Wait no longer for this answer; the connection goes on."""
+        ticket = self._in_flight.pop(emission).ticket
+        self._remember_unanswered(emission, ticket)
+        self._out.append(GaveUp(emission, unanswered=True))
+        reason = None
+        if self._mute.are_mute({ticket.event_type}):
+            reason = self._histories.went_unanswered(ticket.event_id, ticket.event_type)
+        if reason is None:
+            self._defer(now, ticket, self._histories.put_off(ticket.event_id))
+        else:
+            self._leave(ticket, UNANSWERED, reason)
+
+    def _silence_ends_at(self) -> float:
+        """When what is in flight has waited for too long; nothing has before its own `ack_s` are over."""
+        oldest_at = min(flight.sent_at for flight in self._in_flight.values())
+        return max(self._line.dead_at(self._bytes_in_flight()), oldest_at + self._ack_s)
 
     def _overtaken(self, flight: Flight) -> bool:
         return flight.order < self._answered_order
@@ -433,9 +504,9 @@ class Delivery:
 
     # Answers
 
-    def _taken(self) -> None:
+    def _taken(self, ticket: Ticket) -> None:
         self._passed_here += 1
-        if wronged := self._histories.an_event_passed():
+        if wronged := self._histories.an_event_passed(ticket.event_type):
             self._out.append(Revive(wronged))
         self._refusals, self._hold_until = 0, 0.0
         self._window = min(self._limits.window, self._window + 1)
@@ -458,20 +529,23 @@ class Delivery:
         doublings = min(16, self._refusals - self._limits.window)
         return float(min(_MAX_HOLD_S, _FIRST_HOLD_S * 2**doublings))
 
-    def _answered_late(self, emission: int, ack: Ack) -> None:
+    def _answered_late(self, emission: int, ack: Ack) -> bool:
         """An answer to an emission that was given up: what it says of the event is as true as ever."""
         ticket = self._unanswered.pop(emission, None)
         if ticket is None or ticket.event_id in self._leaving:
-            return
+            return False
         match ack:
             case Stored() | Duplicate():
+                self._taken(ticket)
                 self._forget(ticket.event_id)
                 self._leave(ticket)
             case Rejected(code, message):
+                self._taken(ticket)
                 self._forget(ticket.event_id)
                 self._leave(ticket, code, message)
             case _:
-                pass
+                return False
+        return True
 
     def _leave(self, ticket: Ticket, code: str | None = None, reason: str = "") -> None:
         self._leaving[ticket.event_id] = ticket
@@ -484,6 +558,7 @@ class Delivery:
         """Take an event out of the places from which it would be sent again. (Queues skip what is leaving.)"""
         self._deferred.pop(event_id, None)
         self._suspects.pop(event_id, None)
+        self._mute.take(event_id)
         for emission, flight in list(self._in_flight.items()):
             if flight.ticket.event_id == event_id:
                 del self._in_flight[emission]
@@ -492,7 +567,7 @@ class Delivery:
     def _remember_unanswered(self, emission: int, ticket: Ticket) -> None:
         self._given_up += 1
         self._unanswered[emission] = ticket
-        while len(self._unanswered) > _LATE_ANSWERS:
+        while len(self._unanswered) > LATE_ANSWERS:
             self._unanswered.popitem(last=False)
 
     # Putting off, poison, status
@@ -511,7 +586,8 @@ class Delivery:
     def _blame(self, now: float, flight: Flight) -> None:
         """The link was lost with this event in flight."""
         ticket = flight.ticket
-        if ticket.event_id in self._leaving:
+        # One of the mute lane is nearly always in flight, whatever ends a connection.
+        if ticket.event_id in self._leaving or self._mute.has_lane(ticket.event_type):
             return
         reason = self._histories.link_was_lost(now, ticket.event_id, alone=flight.alone)
         if reason is not None:
@@ -524,6 +600,7 @@ class Delivery:
             if event_id is not None:
                 self._deferred.pop(event_id, None)
                 self._suspects.pop(event_id, None)
+                self._mute.take(event_id)
         if not self._up:
             self._look_again()
         elif before in self._live:
@@ -549,6 +626,7 @@ class Delivery:
             *(ticket.event_id for ticket in self._page),
             *self._deferred,
             *self._suspects,
+            *self._mute,
             *(flight.ticket.event_id for flight in self._in_flight.values()),
             *self._leaving,
         }
@@ -558,6 +636,7 @@ class Delivery:
             event_id in self._live
             or event_id in self._deferred
             or event_id in self._suspects
+            or event_id in self._mute
             or event_id in self._leaving
             or any(flight.ticket.event_id == event_id for flight in self._in_flight.values())
             or any(ticket.event_id == event_id for ticket in self._page)

@@ -4,6 +4,8 @@
 after `soft_failures` of them the event can never be taken. Unless nothing at all was taken meanwhile: then it was the
 back-end (its database, say) and not the event, and it is tried anew as soon as another is taken.
 
+**Unanswered.** An error that nobody answers, while detections pass, is a dead letter after as many sends.
+
 **Poison.** An event in flight at `losses_before_alone` losses of the link is sent alone, after another has passed.
 From the first loss alone on it is sent bare, without its original image: what most takes a link down is size, and an
 event without a picture is worth more than a dead letter. `losses_alone` losses alone, with others passing in between,
@@ -16,6 +18,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from lpr.link.base import DeliveryLimits
+from lpr.wire import PLATE_DETECTED
 
 _MOST_DOUBLINGS = 16
 _MOST_PAUSE_DOUBLINGS = 8
@@ -29,6 +32,8 @@ class History:
     put_off: int = 0
     soft_failures: int = 0
     refused_mark: int = 0
+    unanswered: int = 0
+    detections_mark: int = 0
     losses: int = 0
     losses_alone: int = 0
     passed_mark: int = 0
@@ -43,6 +48,7 @@ class Histories:
         self._known: OrderedDict[str, History] = OrderedDict()
         self._passed = 0
         self._wronged: list[str] = []
+        self._detections_passed = 0
 
     def of(self, event_id: str) -> History:
         """An event's history, a blank one where none is known."""
@@ -76,11 +82,26 @@ class Histories:
             self._wronged.append(event_id)
         return f"the back-end answered {history.soft_failures} times without success: {message}"
 
-    def an_event_passed(self) -> tuple[str, ...]:
+    def went_unanswered(self, event_id: str, event_type: str) -> str | None:
+        """It is of a type that is never answered. Returns why it is a dead letter; None where it is none.
+
+        Only sends with a detection taken since the one before count: a back-end whose database is away may answer what
+        it does not store. A detection itself is never given up so.
+        """
+        history = self.of(event_id)
+        if self._detections_passed > history.detections_mark:
+            history.detections_mark = self._detections_passed
+            history.unanswered += 1
+        if event_type == PLATE_DETECTED or history.unanswered < self._limits.soft_failures:
+            return None
+        return f"sent {history.attempt} times, and the back-end answers no {event_type}, though it takes detections"
+
+    def an_event_passed(self, event_type: str) -> tuple[str, ...]:
         """The back-end took an event, or rejected it: link and back-end as such work. Returns the dead letters that are
         none of the events' own faults.
         """
         self._passed += 1
+        self._detections_passed += event_type == PLATE_DETECTED
         wronged, self._wronged = tuple(self._wronged), []
         return wronged
 

@@ -14,6 +14,8 @@ from lpr import wire
 from lpr.domain.clock import Clock
 from lpr.domain.errors import LinkError, LinkRefusedError
 from lpr.link.base import LinkPhase, LinkState
+from lpr.link.complaints import Complaints
+from lpr.outbox.base import Ticket
 
 SAME_FAILURE_AGAIN_S = 600.0
 """An outage that goes on is logged once in this time: in a week of it there are 20 000 attempts."""
@@ -43,6 +45,7 @@ class Ledger:
         self._on_change = on_change
         self._logged_failure: tuple[str, float] | None = None
         """What was said last of a failed attempt and when, since the last connection that stood."""
+        self._complaints = Complaints(clock, lambda words: self.change(complaint=words))
         self._counts = _Counts()
         self._state = LinkState(
             phase=LinkPhase.STOPPED,
@@ -53,6 +56,7 @@ class Ledger:
             failed_attempts=0,
             last_error=None,
             remedy=None,
+            complaint=None,
             clock_offset_ms=None,
             in_flight=0,
             unanswered=0,
@@ -122,9 +126,9 @@ class Ledger:
         """An event was handed to the socket."""
         self._counts.sent += 1
 
-    def answered(self, event_id: str, ack: wire.Ack, *, rtt_ms: float, at: datetime) -> None:
+    def answered(self, ticket: Ticket, ack: wire.Ack, *, rtt_ms: float, at: datetime) -> None:
         """An answer came in time."""
-        counts = self._counts
+        counts, about = self._counts, (ticket.event_type, ticket.event_id)
         if not isinstance(ack, wire.Unreadable):
             counts.rtt_ms = rtt_ms
         match ack:
@@ -132,21 +136,25 @@ class Ledger:
                 duplicate = isinstance(ack, wire.Duplicate)
                 counts.acked, counts.last_ack_at = counts.acked + 1, at
                 counts.duplicates += duplicate
+                self._complaints.over(ticket.event_type)
                 self._measure(m.Delivery.DUPLICATE if duplicate else m.Delivery.ACKED, rtt_ms)
             case wire.Rejected(code, reason):
                 counts.rejected, counts.last_ack_at = counts.rejected + 1, at
+                self._complaints.over(ticket.event_type)
                 self._measure(m.Delivery.REJECTED, rtt_ms)
-                log.warning("the back-end rejected an event", event_id=event_id, code=code, reason=reason)
+                log.warning("the back-end rejected an event", event_id=ticket.event_id, code=code, reason=reason)
             case wire.Unreadable(reason):
                 counts.put_off += 1
-                log.warning("an answer cannot be read", event_id=event_id, reason=reason)
+                self._complaints.unreadable(*about, reason)
             case wire.Retry() | wire.SoftFailure():
                 counts.put_off += 1
                 self._measure(m.Delivery.RETRIED, rtt_ms)
-                log.info("the back-end put an event off", event_id=event_id, reason=ack.message)
+                self._complaints.put_off(*about, ack.message)
 
-    def unanswered(self) -> None:
-        """No answer came in time."""
+    def unanswered(self, ticket: Ticket, *, link_lives: bool) -> None:
+        """No answer came in time, or before the connection ended."""
+        if link_lives:
+            self._complaints.unanswered(ticket.event_type, ticket.event_id)
         if self._metrics is not None:
             self._metrics.delivery(m.Delivery.TIMED_OUT)
 

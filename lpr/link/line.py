@@ -24,6 +24,7 @@ class Line:
         self._ack_s, self._dead_s = deadlines.ack_s, deadlines.dead_s
         self._alive_at = 0.0
         self._last_answer_at = 0.0
+        self._heard_at = float("-inf")
         self._progress: tuple[float, Progress] | None = None
         self._uplink: deque[float] = deque(maxlen=_SAMPLES)
         self._answer_rate: deque[float] = deque(maxlen=_SAMPLES)
@@ -46,6 +47,8 @@ class Line:
 
     def progressed(self, now: float, progress: Progress) -> None:
         """How far the bytes have come. Bytes under way that advance are a sign of life, and measure the uplink."""
+        if progress.heard_s_ago is not None:
+            self._heard_at = max(self._heard_at, now - progress.heard_s_ago)
         before, self._progress = self._progress, (now, progress)
         if before is None:
             return
@@ -62,6 +65,10 @@ class Line:
     def carries(self, size_bytes: int) -> bool:
         """Whether so many bytes are through in `in_flight_s`, as far as is known."""
         return not self._uplink or size_bytes <= min(self._uplink) * self._in_flight_s
+
+    def heard_since(self, moment: float) -> bool:
+        """Whether the program at the other end has given a sign of life after that, be it no answer."""
+        return self._heard_at > moment
 
     def silent_s(self, now: float) -> float:
         """How long no sign of life has come."""

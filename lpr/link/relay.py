@@ -11,7 +11,7 @@ Everything runs in the event loop; only scaling a picture goes to a thread. Thre
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from lpr.link.backoff import ConnectWait
 from lpr.link.base import LinkPhase, LinkSettings, LinkState, OnCommand, Transport, TransportFactory
 from lpr.link.clearer import Clearer, OnRejected
 from lpr.link.clocks import Alarm, ServerClock, ring_after
-from lpr.link.delivery import Delivery
+from lpr.link.delivery import LATE_ANSWERS, Delivery
 from lpr.link.ledger import Ledger
 from lpr.link.packing import (
     TOO_LARGE,
@@ -119,6 +119,8 @@ class Relay:
         self._server_clock = ServerClock(self._clock)
         self._clearer = Clearer(outbox, clock=self._clock, on_left=self._left, on_rejected=on_rejected)
         self._sent: dict[int, _Sent] = {}
+        self._struck: OrderedDict[int, _Sent] = OrderedDict()
+        """Emissions that are not waited for any more; an answer to one may still come."""
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -354,7 +356,7 @@ class Relay:
             case Send():
                 await self._send(transport, action)
             case AbortLink(reason):
-                log.warning("giving the connection up", reason=reason)
+                log.warning("giving the connection up", reason=reason, hint=_SILENT_HINT)
                 transport.abort(reason)
             case _:
                 self._perform_on_outbox(action)
@@ -370,8 +372,8 @@ class Relay:
                 self._clearer.put(action)
             case Fetch() if self._tasks is not None:
                 self._tasks.create_task(self._fetch(action), name="relay-fetch")
-            case GaveUp(emission):
-                self._strike(emission)
+            case GaveUp(emission, unanswered):
+                self._strike(emission, link_lives=unanswered)
             case _:
                 raise AssertionError(f"{action} needs a link")
 
@@ -426,9 +428,9 @@ class Relay:
     def _answered(self, emission: int, event_id: str, args: Sequence[object]) -> None:
         """An answer came, perhaps from a connection that has been given up."""
         ack = wire.parse_ack(args, event_id, strict=self._settings.strict_acks)
-        flight = self._delivery.answered(self._now(), emission, ack)
-        sent = self._sent.pop(emission, None)
-        if flight is not None and sent is not None:
+        counts = self._delivery.answered(self._now(), emission, ack)
+        sent = self._sent.pop(emission, None) or self._struck.pop(emission, None)
+        if counts and sent is not None:
             self._account(sent, ack, args)
         self._wake.set()
 
@@ -436,7 +438,7 @@ class Relay:
         now = self._clock.now()
         rtt_ms = (now.monotonic_s - sent.sent_at_s) * 1000.0
         self._learn_server_time(args, sent)
-        self._ledger.answered(sent.ticket.event_id, ack, rtt_ms=rtt_ms, at=now.wall)
+        self._ledger.answered(sent.ticket, ack, rtt_ms=rtt_ms, at=now.wall)
         if sent.unbearable_bytes and isinstance(ack, wire.Stored):
             self._learn_what_is_borne(sent.unbearable_bytes)
         match ack:
@@ -473,10 +475,14 @@ class Relay:
         if self._on_server_fault is not None and self._tasks is not None:
             self._tasks.create_task(self._on_server_fault(server_fault), name="relay-server-fault")
 
-    def _strike(self, emission: int) -> None:
+    def _strike(self, emission: int, *, link_lives: bool = False) -> None:
         """No answer came."""
-        if self._sent.pop(emission, None) is not None:
-            self._ledger.unanswered()
+        if (sent := self._sent.pop(emission, None)) is None:
+            return
+        self._ledger.unanswered(sent.ticket, link_lives=link_lives)
+        self._struck[emission] = sent
+        while len(self._struck) > LATE_ANSWERS:
+            self._struck.popitem(last=False)
 
     # The outbox
 
@@ -520,6 +526,9 @@ class Relay:
             self._alarm.set(max(min(moments), now_s), now_s)
 
 
+_SILENT_HINT = (
+    "a back-end must call the acknowledgement of every event within seconds; where it does, the network swallows things"
+)
 _LOST_HINT = "nothing is lost: events wait on disk; look at the back-end's log, and at the network between"
 
 

@@ -41,8 +41,8 @@ _USER_TIMEOUT_DEADLINES = 4
 """`TCP_USER_TIMEOUT` in `dead_s`: the last resort. The kernel counts time at a closed window as silence, though a slow
 proxy opens it now and then; our own deadlines know better, and come first.
 """
-_NEVER_ANSWERED_DEADLINES = 5
-"""A newest emit unanswered for this many `dead_s` is an `agent_hello` that the back-end does not know."""
+_UNWATCHED_DEADLINES = 2
+"""After this many `dead_s` without an answer the delivery waits for none, unless bytes are still on their way."""
 MAX_INCOMING_BYTES = 8 << 20
 """A command or an answer above this ends the connection: what it would take to read it is for the cameras."""
 _KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_COUNT = 5, 3, 3
@@ -234,8 +234,7 @@ class SocketIoTransport:
     def progress(self) -> Progress | None:
         """From the kernel's books; None where it keeps none (not Linux), or when the connection is gone."""
         web_socket, sock = self._web_socket, self._socket()
-        tcp = web_socket.tcp if web_socket is not None else None
-        if sock is None or tcp is None or sys.platform != "linux":
+        if web_socket is None or sock is None or (tcp := web_socket.tcp) is None or sys.platform != "linux":
             return None
         try:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES_ACKED + 8)
@@ -245,7 +244,8 @@ class SocketIoTransport:
         if len(info) < _TCP_INFO_BYTES_ACKED + 8:
             return None
         (acked,) = struct.unpack_from("Q", info, _TCP_INFO_BYTES_ACKED)
-        return Progress(acked, unsent + tcp.get_write_buffer_size())
+        heard_s_ago = asyncio.get_running_loop().time() - web_socket.heard_at
+        return Progress(acked, unsent + tcp.get_write_buffer_size(), heard_s_ago)
 
     async def _on_event(self, name: object, *args: object) -> Mapping[str, Any] | None:
         if self._command is None:
@@ -274,9 +274,15 @@ class SocketIoTransport:
                 return
 
     def _is_idle(self) -> bool:
-        """The newest emit has been answered, so nothing of ours is on its way before a ping; or it never will be."""
-        quiet_s = asyncio.get_running_loop().time() - self._emitted_at
-        return self._answered == self._emissions or quiet_s > _NEVER_ANSWERED_DEADLINES * self._deadlines.dead_s
+        """Nothing of ours is on its way before a ping: the newest emit has been answered, or the delivery has long
+        ceased to watch it (an `agent_hello` that the back-end does not know, a status that it never acknowledges).
+        """
+        if self._answered == self._emissions:
+            return True
+        if asyncio.get_running_loop().time() - self._emitted_at < _UNWATCHED_DEADLINES * self._deadlines.dead_s:
+            return False
+        progress = self.progress()
+        return progress is None or progress.pending_bytes == 0
 
     # The end
 

@@ -30,6 +30,7 @@ def said(config: AgentConfig, **facts: Any) -> list[str]:
         "queue": NOTHING_QUEUED,
         "free_disk": 50 * GIB,
         "clock_offset_ms": -40.0,
+        "complaint": None,
         "fallbacks": (),
     }
     return list(concerns(config, **(well | facts)))
@@ -66,13 +67,18 @@ def test_a_clock_that_is_not_the_back_ends_is_told(config: AgentConfig, offset_m
     assert words in sentence
 
 
+def test_answers_that_empty_no_queue_are_told(config: AgentConfig) -> None:
+    [sentence] = said(config, complaint="the back-end does not answer error")
+    assert sentence.startswith("the back-end does not answer error: events stay in the queue")
+
+
 def test_a_device_that_does_not_work_is_told(config: AgentConfig) -> None:
     assert [words.split(",")[0] for words in said(config, fallbacks=("GPU",))] == ["GPU does not work"]
 
 
 def test_the_board_asks_the_disk_of_its_own_data(tmp_path: Path) -> None:
     config = make_config(tmp_path, outbox={"min_free_disk": "1000 TiB"})
-    link = cast("Any", SimpleNamespace(clock_offset_ms=None))
+    link = cast("Any", SimpleNamespace(clock_offset_ms=None, complaint=None))
     board = Board(config, pipelines={}, publisher=cast("Any", None), link=lambda: link, clock=FakeClock())
     board.fallbacks.add("NPU")
     assert [words.split()[0] for words in board.warnings] == ["only", "NPU"]

@@ -185,6 +185,23 @@ async def test_answers_tell_the_back_ends_time_too() -> None:
         assert [code for code, _ in raised.errors] == [ErrorCode.CLOCK_SKEW]
 
 
+async def test_an_answer_that_took_long_tells_no_time() -> None:
+    clock, backend = FakeClock(wall=TODAY), FakeBackend()
+    backend.hello, backend.answer = (), lambda name, message: None
+    async with (
+        running(settings(deadlines=LinkDeadlines()), transport=backend.transport, clock=clock) as site,
+        watched(site, clock),
+    ):
+        await clock.settle()
+        await site.record()
+        await clock.advance(7)
+        [(received, answer)] = backend.held
+        answer([{"status": "ok", "eventId": received.event_id, "serverTime": isoformat_ms(clock.now().wall)}])
+        await clock.advance(1)
+        assert site.relay.state().acked == 1
+        assert site.relay.state().clock_offset_ms is None
+
+
 @pytest.mark.parametrize("nonsense", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 8.64e15, "soon", None, 1e300])
 async def test_a_time_that_makes_no_sense_harms_nothing(nonsense: object) -> None:
     clock, backend = FakeClock(wall=TODAY), FakeBackend()

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from lpr.link.base import DeliveryLimits, Progress
+from lpr.link.base import DeliveryLimits
 from lpr.wire import Duplicate, Rejected, Retry, SoftFailure, Stored, Unreadable
 from tests.link.model import ERROR, PLATE_DETECTED, PROCESSING_STATUS, World
 
@@ -142,10 +142,20 @@ class DeliveryMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    @rule(acked=st.integers(0, 10**7), pending=st.sampled_from([0, 0, 5_000, 800_000]))
-    def the_kernel_tells_how_far_it_is(self, acked: int, pending: int) -> None:
-        self.world.machine.progressed(self.world.now, Progress(acked, pending))
-        self.world.step()
+    @rule(
+        acked=st.integers(0, 10**7),
+        pending=st.sampled_from([0, 0, 5_000, 800_000]),
+        heard_s_ago=st.sampled_from([None, 0.0, 4.0]),
+    )
+    def the_kernel_tells_how_far_it_is(self, acked: int, pending: int, heard_s_ago: float | None) -> None:
+        self.world.progress(acked, pending, heard_s_ago)
+
+    @precondition(lambda self: self.world.open)
+    @rule(seconds=st.sampled_from([9.0, 13.0]))
+    def the_back_end_lives_and_answers_nothing(self, seconds: float) -> None:
+        self.world.advance(seconds / 2)
+        self.world.progress(0, 0, 0.0)
+        self.world.advance(seconds / 2)
 
     @rule()
     def the_process_is_killed(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lpr.link.base import DeliveryLimits, Progress
+from lpr.link.base import DeliveryLimits
 from lpr.wire import Ack, Duplicate, Rejected, Retry, SoftFailure, Stored, Unreadable
 from tests.link.model import ERROR, PLATE_DETECTED, PROCESSING_STATUS, World
 
@@ -32,7 +32,7 @@ class Weather:
         happenings: list[Callable[[], None]] = [
             self.record, self.record_many, self.connect, self.lose, self.answer, self.answer, self.answer_late,
             self.lose_an_answer, self.page, self.page, self.fail_to_page, self.clear, self.drop, self.pass_time,
-            self.pass_time, self.tell_progress, self.restart, self.fail_to_load,
+            self.pass_time, self.tell_progress, self.restart, self.fail_to_load, self.live_without_an_answer,
         ]  # fmt: skip
         self.happenings = happenings
         self.weights = [self.dice.choice([1, 4, 16]) for _ in happenings]
@@ -120,8 +120,14 @@ class Weather:
 
     def tell_progress(self) -> None:
         pending = self.dice.choice([0, 0, 5_000, 800_000])
-        self.world.machine.progressed(self.world.now, Progress(self.dice.randrange(10**7), pending))
-        self.world.step()
+        self.world.progress(self.dice.randrange(10**7), pending, self.dice.choice([None, 0.0, 4.0]))
+
+    def live_without_an_answer(self) -> None:
+        """Nothing in flight is answered for so long that each connection is given up, but the other end gives pongs."""
+        for _ in range(self.dice.choice([1, 4])):
+            self.world.advance(4.5)
+            self.world.progress(0, 0, 0.0)
+            self.world.advance(4.5)
 
     def restart(self) -> None:
         self.world.restart()
