@@ -59,7 +59,8 @@ class PlateFormat:
     characters stand in the upper row of two. `issued_from` and `issued_until` (the day after the last) say when
     such plates are or were issued; a plate outlives the law it was issued under, so only a date before `issued_from`
     speaks against one. `weight` is roughly how often it is met: the renderer draws by it, and parsing prefers the
-    larger where a text fits two.
+    larger where a text fits two. `reserved`: its letters are kept for it on whatever drives, so that a text that fits
+    it is no other plate's.
     """
 
     name: str
@@ -74,6 +75,7 @@ class PlateFormat:
     weight: float
     issued_from: date = _EVER
     issued_until: date | None = None
+    reserved: bool = False
 
     @property
     def length(self) -> int:
@@ -146,7 +148,7 @@ def _special(
 
 
 def _foreign(name: str, parts: tuple[Part, ...], form: str, top: int, weight: float) -> PlateFormat:
-    return PlateFormat(name, "foreign", parts, form, form, top, (_WHITE,), _CAR, _UNKNOWN, weight)
+    return PlateFormat(name, "foreign", parts, form, form, top, (_WHITE,), _CAR, _UNKNOWN, weight, reserved=True)
 
 
 def _military(digits: int, weight: float) -> PlateFormat:

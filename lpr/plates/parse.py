@@ -64,6 +64,8 @@ def parse(text: str, rows: int | None = None, on: date | None = None, top: int |
 def matching_formats(text: str, rows: int | None = None, top: int | None = None) -> tuple[PlateFormat, ...]:
     """Formats that `text` (normalised) fits to the letter, the likeliest first; `rows` and `top` as in `parse`."""
     fitting = [each for each in FORMATS if _fits(each, text, rows, top, strict=True)]
+    # `80NG63160` on two rows could be a motorbike's series N, G: nobody but a diplomat has these letters.
+    fitting = [each for each in fitting if each.reserved] or fitting
     return tuple(sorted(fitting, key=lambda each: -preference(each, rows)))
 
 
