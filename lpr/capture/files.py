@@ -129,7 +129,10 @@ class ClipSource:
         self._ended = True
         reached_s = self._at_s + self._period_s
         if not self._frames:
-            raise CaptureError(f"{self._path} holds no picture that can be decoded")
+            raise CaptureError(
+                f"{self._path} holds no picture that can be decoded (codec {self._capture.codec})",
+                hint="H.264, H.265 and MJPEG can be read: convert it.",
+            )
         if self._expected_s - reached_s > max(_CUT_OFF_S, 0.03 * self._expected_s):
             raise CaptureError(
                 f"{self._path} breaks off after {reached_s:.1f} of {self._expected_s:.1f} s: damaged or not complete"

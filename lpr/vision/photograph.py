@@ -2,9 +2,9 @@
 
 A camera at a gate is mounted for the size at which plates pass it, and has a next frame. A photograph has neither: its
 plates may be forty pixels in four thousand, or fill it from edge to edge. So it is looked at as a whole, in overlapping
-tiles where it is larger than what the network takes in, closer around each plate that could not be read for sure, since
-corners are found more exactly there, and, where nothing was read for sure at all, in smaller tiles and from further
-away.
+tiles where it is larger than what the network takes in, in smaller tiles for what stands behind, closer around each
+plate that could not be read for sure, since corners are found more exactly there, and, where nothing was read for sure
+at all, from further away.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TILE_PX: Final = 800
 """About the width and height of a tile; a smaller picture is one."""
 MAX_TILES_ACROSS: Final = 4
 SMALL_TILE_PX: Final = 420
-"""The same where nothing was read for sure: of plates 26 to 36 pixels wide 89 % are then found for 67, and none more
-from smaller ones."""
+"""The same for a second round: of plates 26 to 36 pixels wide 89 % are then found for 67, and none more from smaller
+ones."""
 MAX_SMALL_TILES_ACROSS: Final = 6
 OVERLAP: Final = 0.2
 """Part of a tile that the next one shows, too: a plate narrower than that is whole in one of them."""
 
 SURE: Final = 0.8
-"""Where a plate was read with this confidence, the picture is not searched any further."""
+"""Where a plate was read with this confidence, smaller tiles are searched for others alone, and nobody steps back."""
 BEYOND_DOUBT: Final = 0.95
 """A plate that was read with this confidence gets no second look."""
 MAX_SECOND_LOOKS: Final = 6
@@ -67,9 +67,7 @@ class PhotographReader:
         found = list(await self._reader.detector.detect(image))
         found += await self._in_tiles(image, TILE_PX, MAX_TILES_ACROSS)
         looks = await self._reader.read_detections(image, found)
-        if all(read.plate.confidence < SURE for read in looks):
-            found = await self._in_tiles(image, SMALL_TILE_PX, MAX_SMALL_TILES_ACROSS)
-            looks += await self._reader.read_detections(image, found)
+        looks += await self._reader.read_detections(image, await self._smaller(image, looks))
         first = best_of_each(looks)
         unsure = [read.box for read in first if read.plate.text and read.plate.confidence < BEYOND_DOUBT]
         closer = [each for box in unsure[:MAX_SECOND_LOOKS] for each in await self._closer(image, box)]
@@ -77,6 +75,13 @@ class PhotographReader:
         if all(read.plate.confidence < SURE for read in looks):
             looks += await self._reader.read_detections(image, await self._from_afar(image))
         return best_of_each(looks)
+
+    async def _smaller(self, image: Image, looks: Sequence[PlateRead]) -> list[Detection]:
+        """What smaller tiles show; of them only other plates, where one has been read for sure."""
+        found = await self._in_tiles(image, SMALL_TILE_PX, MAX_SMALL_TILES_ACROSS)
+        if all(read.plate.confidence < SURE for read in looks):
+            return found
+        return [each for each in found if all(each.box.iou(read.box) < SAME_PLATE for read in looks)]
 
     async def _in_tiles(self, image: Image, side_px: float, most_across: int) -> list[Detection]:
         """What stands in each tile and is not cut by its edge: its neighbour has that whole."""

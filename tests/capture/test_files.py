@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import cv2
@@ -153,6 +154,19 @@ def test_a_recording_without_its_index_is_an_error_that_says_so(tmp_path: Path) 
     said = errors(read(clip))
     assert len(said) == 1
     assert "damaged, not complete" in said[0]
+
+
+def test_a_clip_in_a_codec_that_cannot_be_decoded_is_named_with_it(tmp_path: Path) -> None:
+    clip = tmp_path / "gate.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"MJPG"), FPS, (WIDTH, HEIGHT))
+    for number in range(5):
+        writer.write(scene(number))
+    writer.release()
+    clip.write_bytes(clip.read_bytes().replace(b"MJPG", b"VP90"))
+    (error,) = read(clip)
+    assert isinstance(error, CaptureError)
+    assert re.search(r"no picture that can be decoded \(codec vp90\)", error.message, re.IGNORECASE)
+    assert "H.264" in (error.hint or "")
 
 
 def test_a_source_that_repeats_goes_on_in_time_and_leaves_out_what_is_broken(tmp_path: Path) -> None:

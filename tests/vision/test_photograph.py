@@ -109,17 +109,35 @@ async def test_a_plate_too_small_for_a_tile_is_found_in_smaller_ones(workers: Th
     assert len(detector.shown) == 1 + 3 * 2
 
 
-async def test_where_a_plate_was_read_for_sure_nobody_searches_small_tiles(workers: ThreadPoolExecutor) -> None:
+async def test_a_plate_too_small_for_a_tile_is_found_beside_one_that_was_read_for_sure(
+    workers: ThreadPoolExecutor,
+) -> None:
+    """A street shows near and far vehicles: of those behind the first ones none was found."""
+    image = picture(1100, 700, (Box(400, 300, 200, 60), 7, 0.99), (Box(900, 500, 30, 10), 8, 0.98))
+    assert await texts(WhiteDetector(), image, workers) == ["29A00007", "29A00008"]
+
+
+async def test_a_smaller_tile_has_no_say_about_a_plate_that_was_read_for_sure(workers: ThreadPoolExecutor) -> None:
+    read: list[int] = []
+
+    class Counting(BlueNumberRecognizer):
+        async def read(self, crops: Sequence[Image]) -> tuple[Recognition, ...]:
+            read.append(len(crops))
+            return await super().read(crops)
+
     detector = WhiteDetector()
-    await texts(detector, picture(1100, 700, (Box(400, 300, 200, 60), 7, 0.99)), workers)
-    assert detector.shown == [(1100, 700)]
+    reader = PhotographReader(PlateReader(detector, Counting(), workers))
+    (plate,) = await reader.read(picture(1100, 700, (Box(400, 300, 200, 60), 7, 0.99)))
+    assert plate.plate.text == "29A00007"
+    assert len(detector.shown) == 1 + 3 * 2
+    assert sum(read) == 1
 
 
 async def test_a_plate_that_was_not_read_for_sure_is_looked_at_more_closely(workers: ThreadPoolExecutor) -> None:
     detector = WhiteDetector()
     image = picture(700, 500, (Box(100, 50, 60, 20), 5, 0.5), (Box(400, 300, 60, 20), 6, 0.99))
     assert await texts(detector, image, workers) == ["29A00006", "29A00005"]
-    assert detector.shown == [(700, 500), (180, 108)]
+    assert detector.shown == [(700, 500), (389, 500), (389, 500), (180, 108)]
 
 
 async def test_a_sure_plate_that_a_second_look_at_another_one_cuts_stays_as_it_was_read(
