@@ -76,21 +76,8 @@ class Percentiles:
     """
 
     count: int
-    mean_ms: float
     p50_ms: float
     p95_ms: float
-    p99_ms: float
-    max_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class CameraCounts:
-    """Frames of one camera since the start. Skipped ones were looked at and held nothing new."""
-
-    captured: int
-    analysed: int
-    dropped: int
-    skipped: int
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -118,16 +105,7 @@ class Reservoir:
         """The values in numbers."""
         with self._lock:
             ordered, count = sorted(self._values), self._count
-        if not ordered:
-            return Percentiles(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        return Percentiles(
-            count,
-            sum(ordered) / len(ordered),
-            percentile(ordered, 0.50),
-            percentile(ordered, 0.95),
-            percentile(ordered, 0.99),
-            ordered[-1],
-        )
+        return Percentiles(count, percentile(ordered, 0.50), percentile(ordered, 0.95))
 
 
 class Metrics:
@@ -204,7 +182,6 @@ class Metrics:
 
         self._stages: Mapping[Stage, Reservoir] = {stage: Reservoir() for stage in Stage}
         self._to_ack = Reservoir()
-        self._ages: dict[str, Reservoir] = {}
         self._states: dict[str, CameraState] = {}
         self._lock = threading.Lock()
 
@@ -218,7 +195,6 @@ class Metrics:
         """A frame has been through detector and reader; `age_s` is how long ago it was captured."""
         self._analysed.labels(camera_id).inc()
         self._frame_age.labels(camera_id).observe(max(0.0, age_s))
-        self._age_reservoir(camera_id).add(age_s * 1000.0)
 
     def camera_freshness(self, camera_id: str, *, age_s: float, lag_s: float) -> None:
         """The camera's newest picture is so old, and its decoder so far behind; to be told twice a second or so."""
@@ -337,28 +313,11 @@ class Metrics:
         """The newest times from capture to acknowledgement."""
         return self._to_ack.percentiles()
 
-    def frame_age_percentiles(self, camera_id: str) -> Percentiles:
-        """The newest ages of a camera's analysed frames."""
-        return self._age_reservoir(camera_id).percentiles()
-
-    def camera_counts(self, camera_id: str) -> CameraCounts:
-        """Frames of one camera since the start."""
-        return CameraCounts(
-            captured=self.total("frames_captured", camera=camera_id),
-            analysed=self.total("frames_analysed", camera=camera_id),
-            dropped=self.total("frames_dropped", camera=camera_id),
-            skipped=self.total("frames_skipped", camera=camera_id),
-        )
-
     def passages(self, outcome: PassageOutcome, *, camera_id: str | None = None) -> int:
         """Vehicles that passed with this outcome, past one camera or past all."""
         if camera_id is None:
             return self.total("passages", outcome=outcome.value)
         return self.total("passages", camera=camera_id, outcome=outcome.value)
-
-    def deliveries(self, outcome: Delivery) -> int:
-        """Attempts to deliver that ended so."""
-        return self.total("event_deliveries", outcome=outcome.value)
 
     def total(self, name: str, **labels: str) -> int:
         """The sum of a counter's values (`name` without `lpr_` and `_total`) over all series that carry `labels`."""
@@ -372,7 +331,3 @@ class Metrics:
                 if sample.name.endswith("_total") and wanted <= sample.labels.items()
             )
         )
-
-    def _age_reservoir(self, camera_id: str) -> Reservoir:
-        with self._lock:
-            return self._ages.setdefault(camera_id, Reservoir())

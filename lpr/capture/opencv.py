@@ -42,11 +42,6 @@ class OpenCvCapture:
         self._capture: Any = None
         self._pool = PicturePool()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether pictures can be grabbed."""
-        return self._capture is not None
-
     def open(self, target: str | int, backend: str, parameters: dict[str, float], options: str | None = None) -> bool:
         """Open `target` with the `CAP_…` backend and `CAP_PROP_…` parameters; False where OpenCV says no.
 

@@ -61,11 +61,6 @@ class SourceAddress:
         """The camera's host name or address; empty for USB cameras and files."""
         return self._source.host
 
-    @property
-    def is_live(self) -> bool:
-        """Whether this is a camera (an end of stream is a fault) and not a file or folder (an end is the end)."""
-        return self._source.live
-
     def __str__(self) -> str:
         stream = self._source.stream
         return stream.masked if stream else mask_secrets(self._written)

@@ -68,16 +68,7 @@ class Row:
 
     def ticket(self, boot_id: str) -> Ticket:
         """What the rest of the agent sees, for the run `boot_id`."""
-        return Ticket(
-            event_id=self.event_id,
-            event_type=self.event_type,
-            sequence=self.sequence,
-            size_bytes=self.size_bytes,
-            attempts=self.attempts,
-            recorded_offline=self.recorded_offline,
-            recorded_at=self.recorded_at,
-            recorded_monotonic_s=self.recorded_monotonic_s if self.boot_id == boot_id else None,
-        )
+        return _ticket_of(self, boot_id)
 
     def entry(self, ticket: Ticket) -> Entry:
         """The same, as the rest of the agent sees it."""
@@ -110,16 +101,7 @@ class Summary:
 
     def ticket(self, boot_id: str) -> Ticket:
         """What the rest of the agent sees, for the run `boot_id`."""
-        return Ticket(
-            event_id=self.event_id,
-            event_type=self.event_type,
-            sequence=self.sequence,
-            size_bytes=self.size_bytes,
-            attempts=self.attempts,
-            recorded_offline=self.recorded_offline,
-            recorded_at=self.recorded_at,
-            recorded_monotonic_s=self.recorded_monotonic_s if self.boot_id == boot_id else None,
-        )
+        return _ticket_of(self, boot_id)
 
     def age_s(self, now: Instant, boot_id: str) -> float:
         """Seconds since it was recorded, never negative; 0 where the clock of then or of now cannot be believed."""
@@ -229,6 +211,20 @@ class RowMaker:
             recorded_at=recorded_at + moved,
             unsure_boot=None if right else self.machine_boot,
         )
+
+
+def _ticket_of(row: Row | Summary, boot_id: str) -> Ticket:
+    return Ticket(
+        event_id=row.event_id,
+        event_type=row.event_type,
+        sequence=row.sequence,
+        size_bytes=row.size_bytes,
+        attempts=row.attempts,
+        recorded_offline=row.recorded_offline,
+        recorded_at=row.recorded_at,
+        # A monotonic clock means nothing beyond its own run.
+        recorded_monotonic_s=row.recorded_monotonic_s if row.boot_id == boot_id else None,
+    )
 
 
 def summary_of(position: int, row: Row) -> Summary:

@@ -166,11 +166,6 @@ class Motion:
         """Smoothed plate size in pixels."""
         return math.exp(self._size.value)
 
-    @property
-    def velocity(self) -> Point:
-        """Pixels a second."""
-        return (self._x.rate, self._y.rate)
-
     def stretch(self, across: float, down: float) -> None:
         """From now on pictures are so many times as wide and as high."""
         self._x.stretch(across)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lpr.config import load, load_config
+from lpr.domain.address import SourceKind
 from lpr.domain.errors import ConfigError
 from tests.config.conftest import GOOD
 
@@ -57,8 +58,7 @@ def test_relative_paths_start_at_the_files_folder(good: Path) -> None:
     config = load_config(good, {})
     assert config.agent.data_dir == good.parent / "data"
     assert config.cameras[1].source.reveal() == str(good.parent / "clips/gate.mp4")
-    assert not config.cameras[1].source.is_live
-    assert config.cameras[0].source.is_live
+    assert [camera.source.kind for camera in config.cameras[:2]] == [SourceKind.NETWORK, SourceKind.FILES]
 
 
 def test_a_section_with_only_comments_in_it_has_its_defaults(write: Write) -> None:

@@ -29,9 +29,13 @@ async def obeying(inbox: CommandInbox) -> AsyncIterator[asyncio.Task[None]]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def recorder(done: list[str], gate: asyncio.Event | None = None) -> Handler:
+def recorder(done: list[str], gate: asyncio.Event | None = None, begun: asyncio.Event | None = None) -> Handler:
+    """Notes what is done; each command tells when it has `begun`, and waits for the `gate`."""
+
     async def handle(request: CommandRequest) -> CommandReply:
         done.append(f"begin {request.command_id}")
+        if begun is not None:
+            begun.set()
         if gate is not None:
             await gate.wait()
         done.append(f"end {request.command_id}")
@@ -42,11 +46,11 @@ def recorder(done: list[str], gate: asyncio.Event | None = None) -> Handler:
 
 async def test_commands_run_one_at_a_time_in_the_order_in_which_they_came() -> None:
     done: list[str] = []
-    gate = asyncio.Event()
-    inbox = CommandInbox(recorder(done, gate))
+    gate, begun = asyncio.Event(), asyncio.Event()
+    inbox = CommandInbox(recorder(done, gate, begun))
     async with obeying(inbox):
         waiting = [asyncio.create_task(inbox.submit("get_status", [{"commandId": name}])) for name in "abc"]
-        await asyncio.sleep(0.01)
+        await begun.wait()
         assert done == ["begin a"]
         gate.set()
         replies = await asyncio.gather(*waiting)
@@ -55,14 +59,16 @@ async def test_commands_run_one_at_a_time_in_the_order_in_which_they_came() -> N
 
 
 async def test_more_commands_than_may_wait_are_answered_busy_at_once() -> None:
-    gate = asyncio.Event()
-    inbox = CommandInbox(recorder([], gate), max_waiting=2)
+    gate, begun = asyncio.Event(), asyncio.Event()
+    inbox = CommandInbox(recorder([], gate, begun), max_waiting=2)
     async with obeying(inbox):
-        waiting = [asyncio.create_task(inbox.submit("get_status", [])) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        waiting = [asyncio.create_task(inbox.submit("get_status", []))]
+        await begun.wait()
         waiting += [asyncio.create_task(inbox.submit("get_status", [])) for _ in range(2)]
-        await asyncio.sleep(0.01)
-        assert [task.done() for task in waiting].count(True) == 2
+        too_many = [asyncio.create_task(inbox.submit("get_status", [])) for _ in range(2)]
+        await asyncio.wait(too_many)
+        assert not any(task.done() for task in waiting)
+        waiting += too_many
         gate.set()
         replies = await asyncio.gather(*waiting)
     assert sorted(reply["status"] for reply in replies) == ["error", "error", "ok", "ok", "ok"]
@@ -115,10 +121,11 @@ async def test_what_a_command_fails_with_is_its_answer() -> None:
 
 
 async def test_what_waits_when_the_agent_stops_is_answered() -> None:
-    inbox = CommandInbox(recorder([], asyncio.Event()))
+    begun = asyncio.Event()
+    inbox = CommandInbox(recorder([], asyncio.Event(), begun))
     async with obeying(inbox):
         waiting = [asyncio.create_task(inbox.submit("get_status", [])) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        await begun.wait()
     replies = await asyncio.gather(*waiting)
     assert {reply["code"] for reply in replies} == {"FAILED"}
 

@@ -198,7 +198,7 @@ class CamerasAtWork:
 
 
 class _Ages(Metrics):
-    """The agent's metrics, with every frame's age kept until it is asked for: a reservoir mixes the stretches."""
+    """The agent's metrics, with every frame's age and every time to an acknowledgement kept until it is asked for."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()

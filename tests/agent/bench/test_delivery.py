@@ -64,7 +64,9 @@ async def test_a_failure_while_live_events_come_ends_the_measurement(tmp_path: P
     async with _Station(tmp_path, "http://127.0.0.1:9", ImageMode.BASE64) as station:
         live = delivery._Live(station, [sample_event(1)], 1000.0)
         running = asyncio.create_task(live.run())
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            while not station.waiting_acks:  # noqa: ASYNC110 - that an event was recorded is announced to nobody here
+                await asyncio.sleep(0)
         await station.outbox.close()
         for waiting in list(station.waiting_acks.values()):
             waiting.set_exception(LinkError("gone"))
