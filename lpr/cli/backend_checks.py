@@ -23,6 +23,8 @@ from lpr.link.socketio_transport import SocketIoTransport, tls_context
 HELLO_WITHIN_S = 2.0
 SKEW_S = 5.0
 CERTIFICATE_WARNING_DAYS = 14
+HAPPY_EYEBALLS_S = 0.25
+"""How long one address of a name is tried alone."""
 
 
 async def check_backend(config: AgentConfig) -> Sequence[Finding]:
@@ -53,7 +55,8 @@ async def _reach(settings: LinkSettings) -> Finding:
     started = time.perf_counter()
     try:
         async with asyncio.timeout(settings.deadlines.connect_s):
-            _, writer = await asyncio.open_connection(host, port)
+            # As the agent does: of two addresses one may be dead (an IPv6 that leads nowhere, mostly).
+            _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_S)
     except TimeoutError:
         raise LinkError(
             f"{host}:{port} does not answer", hint="a firewall drops what is sent there, or the machine is off"
@@ -71,7 +74,7 @@ async def _certificate(settings: LinkSettings) -> Finding:
     try:
         async with asyncio.timeout(settings.deadlines.connect_s):
             context = await asyncio.to_thread(tls_context, settings)
-            _, writer = await asyncio.open_connection(host, port, ssl=context)
+            _, writer = await asyncio.open_connection(host, port, ssl=context, happy_eyeballs_delay=HAPPY_EYEBALLS_S)
     except TimeoutError:
         raise LinkError(
             f"{host}:{port} is silent instead of speaking TLS", hint="does this port speak https?"

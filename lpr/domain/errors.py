@@ -12,6 +12,7 @@
     │   ├── OutboxLockedError     another agent holds the data directory
     │   └── OutboxFullError       no room: neither in the queue's bounds nor on the disk
     ├── LinkError        the back-end cannot be reached, refuses us, or speaks something else
+    │   ├── LinkBusyError         it, or a proxy before it, wants to be asked again after some time
     │   ├── LinkRefusedError      it answered, and said no (token, namespace)
     │   │   └── LinkUntrustedError    we say no: its certificate, or our own TLS files, are not right
     │   └── ProtocolError         what it sent is not what the contract says
@@ -79,6 +80,14 @@ class OutboxFullError(OutboxError):
 
 class LinkError(LprError):
     """The back-end cannot be reached or the connection was lost."""
+
+
+class LinkBusyError(LinkError):
+    """The back-end, or a proxy before it, wants to be asked again after `after_s` seconds."""
+
+    def __init__(self, message: str, *, hint: str | None = None, after_s: float) -> None:
+        super().__init__(message, hint=hint)
+        self.after_s = after_s
 
 
 class LinkRefusedError(LinkError):

@@ -7,6 +7,7 @@ pace.py line.py histories.py mute.py   its parts: the backlog beside live events
 backoff.py             how long to wait before the next attempt to connect
 packing.py             an outbox entry -> a message that fits
 socketio_transport.py  Transport over python-socketio; web_socket.py and packets.py for what is sent often
+explain.py names.py    why a connection could not be made, in words; the back-end's name, looked up apart
 relay.py               Relay: outbox -> delivery -> transport, connected again for ever
 clearer.py             what the answers said, carried out in the outbox
 ledger.py complaints.py   the link in numbers and words; what is wrong with the back-end's answers

@@ -3,8 +3,9 @@
 Two lanes. A back-end that cannot be reached is asked again after a random part of a bound (full jitter: a thousand
 gates that lost one server do not come back as one). The bound is half of the time waited so far, from half a second to
 thirty: a server that was away for some seconds is found within half as many more. So is one whose certificate
-we do not trust: that troubles nobody there, and may be renewed at any moment. A back-end that answered and said no is
-asked again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has
+we do not trust: that troubles nobody there, and may be renewed at any moment. Whoever says when to ask again (HTTP 429
+and 503 with `Retry-After`) is not asked before, but after a minute at the latest. A back-end that answered and said no
+is asked again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has
 connected with is tried quickly for half a minute first: a back-end that is starting refuses everybody.
 """
 
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tenacity.wait import wait_base
 
-from lpr.domain.errors import LinkRefusedError, LinkUntrustedError
+from lpr.domain.errors import LinkBusyError, LinkRefusedError, LinkUntrustedError
 from lpr.link.base import Backoff
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class ConnectWait(wait_base):
         if retry_state.attempt_number == 1:
             self._away_s = 0.0
         wait_s = self._jitter(self._away_s)
+        if isinstance(error, LinkBusyError):
+            wait_s += min(error.after_s, self._backoff.refused_first_s)
         self._away_s += wait_s
         return wait_s
 

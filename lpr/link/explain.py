@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
+from enum import StrEnum
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from lpr.domain.errors import LinkError, LinkRefusedError, LinkUntrustedError
+from lpr.domain.errors import LinkBusyError, LinkError, LinkRefusedError, LinkUntrustedError
 from lpr.link.base import LinkSettings
 
 _MAX_SAID = 200
 """Characters quoted of what the back-end said."""
 
+_SOME_SECONDS = re.compile(r"[0-9]{1,9}")
+_NOT_THE_BACK_END = (
+    "something else answers in the back-end's place: a web page under this address, the login page of this network "
+    "(open it in a browser on this machine), or a proxy that does not let WebSockets through"
+)
+_NAME_HINT = "check backend.url, and the name server of this machine (`resolvectl query NAME`)"
 _HTTP_HINTS: Mapping[int, str] = {
     400: "the server does not take a WebSocket here; is it socket.io 3 or 4, with the websocket transport allowed?",
     404: "there is a web server, but no socket.io under this path: check backend.url and backend.path",
+    407: "a proxy of this network stands between and wants a login: let this machine reach the back-end without it",
+    426: "the proxy in front of the back-end does not let WebSockets through (nginx: proxy_http_version 1.1, and the "
+    "headers Upgrade and Connection)",
+    429: "the back-end, or the proxy in front of it, limits how often one address may connect: allow this one more",
     502: "the proxy in front of the back-end cannot reach it: is the back-end running?",
     503: "the back-end is not ready, or the proxy in front of it has none to send us to",
     504: "the proxy in front of the back-end got no answer from it",
@@ -40,7 +52,7 @@ def explain(error: BaseException, settings: LinkSettings) -> LinkError:
             case socket.gaierror() | aiohttp.ClientConnectorDNSError():
                 return LinkError(
                     f"the name {urlsplit(where).hostname} cannot be resolved",
-                    hint="check backend.url, and the name server of this machine (`resolvectl query NAME`)",
+                    hint=_NAME_HINT,
                 )
             case ConnectionRefusedError():
                 return LinkError(
@@ -53,6 +65,58 @@ def explain(error: BaseException, settings: LinkSettings) -> LinkError:
     return LinkError(
         f"{where} cannot be reached: {_said(str(error)) or type(error).__name__}",
         hint="check the network cable, the address and the firewall; `lpr-agent check` tries each step",
+    )
+
+
+class Stage(StrEnum):
+    """How far an attempt to connect has come."""
+
+    RESOLVING = "resolving"
+    CONNECTING = "connecting"
+    UPGRADING = "upgrading"
+    JOINING = "joining"
+
+
+def timed_out(stage: Stage, settings: LinkSettings) -> LinkError:
+    """The time for connecting is over."""
+    where, within = settings.url, f"within {settings.deadlines.connect_s:g} s"
+    match stage:
+        case Stage.RESOLVING:
+            return LinkError(f"the name {urlsplit(where).hostname} was not resolved {within}", hint=_NAME_HINT)
+        case Stage.CONNECTING:
+            return LinkError(
+                f"{where} does not answer {within}",
+                hint="a firewall drops what is sent there, the machine is off, or (https) the port speaks no TLS",
+            )
+        case Stage.UPGRADING:
+            return LinkError(
+                f"{where} gave no answer {within}",
+                hint="something accepts the connection and stays silent: is a socket.io server behind this address, "
+                "and is it alive?",
+            )
+        case Stage.JOINING:
+            return LinkError(
+                f"{where} did not let us into the namespace {settings.namespace} {within}",
+                hint=f'the server is there, but io.of("{settings.namespace}").use(…) is slow, or does not call next()',
+            )
+
+
+def sent_elsewhere(status: int, location: str, settings: LinkSettings) -> LinkError:
+    """The answer is a redirection, which is not followed: who wants our token has to stand in the configuration."""
+    here, there = urlsplit(settings.url), urlsplit(urljoin(settings.url, location))
+    target = f"{there.scheme}://{there.netloc}"
+    if there.path.strip("/") == settings.path.strip("/") and target != f"{here.scheme}://{here.netloc}":
+        hint = f"if that is the back-end: backend.url: {target}"
+    else:
+        hint = f"{_NOT_THE_BACK_END}; or another backend.path is wanted"
+    return LinkError(f"{settings.url} sends us on to {_said(target + there.path)} (HTTP {status})", hint=hint)
+
+
+def too_old(settings: LinkSettings) -> LinkRefusedError:
+    """The server speaks the protocol before socket.io 3, which knows no `auth` and another heartbeat."""
+    return LinkRefusedError(
+        f"{settings.url} speaks socket.io 2, the agent speaks 3 and 4",
+        hint="bring the back-end up to date: npm install socket.io@4",
     )
 
 
@@ -91,7 +155,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _closed_early(where: str) -> LinkError:
-    hint = "is it a socket.io server, and does the address have the right scheme (http or https)?"
+    hint = "is it a socket.io server, under this backend.path, and has the address the right scheme (http or https)?"
     if where.startswith(("https", "wss")):
         # TLS 1.3 servers say so only after the handshake, and not every library hears them out.
         hint += " It may also want a client certificate: backend.client_cert and client_key"
@@ -122,8 +186,17 @@ def _handshake_refused(error: aiohttp.WSServerHandshakeError, where: str) -> Lin
             f"{where} refused the connection (HTTP {error.status})",
             hint="a proxy or the back-end wants a token that it did not get: check backend.token or token_file",
         )
-    hint = _HTTP_HINTS.get(error.status, "look at the back-end's log")
-    return LinkError(f"{where} does not take a WebSocket (HTTP {error.status})", hint=hint)
+    message = f"{where} does not take a WebSocket (HTTP {error.status})"
+    hint = _NOT_THE_BACK_END if error.status < 400 else _HTTP_HINTS.get(error.status, "look at the back-end's log")
+    after_s = _seconds(error.headers.get("Retry-After") if error.headers else None)
+    if error.status in (429, 503) and after_s is not None:
+        return LinkBusyError(message, hint=hint, after_s=after_s)
+    return LinkError(message, hint=hint)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Of a `Retry-After` in seconds; None where it is absent or a date, whose clock need not be ours."""
+    return float(retry_after) if retry_after is not None and _SOME_SECONDS.fullmatch(retry_after.strip()) else None
 
 
 def _said(words: str) -> str:

@@ -226,7 +226,8 @@ class Relay:
             try:
                 await self._connect(transport)
             except LinkError as error:
-                self._ledger.failed(error)
+                if not self._stopping.is_set():
+                    self._ledger.failed(error)
                 raise
             await self._hold(transport)
         finally:

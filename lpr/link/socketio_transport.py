@@ -21,7 +21,7 @@ import ssl
 import struct
 import sys
 import termios
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -31,7 +31,8 @@ from engineio import base_client as engineio_clients
 
 from lpr.domain.errors import LinkError, LinkUntrustedError
 from lpr.link.base import LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
-from lpr.link.explain import explain, refusal
+from lpr.link.explain import Stage, explain, refusal, sent_elsewhere, timed_out, too_old
+from lpr.link.names import NameResolver
 from lpr.link.packets import event_packet, read_answer
 from lpr.link.web_socket import WebSocket
 
@@ -59,16 +60,28 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
     """
 
     def __init__(
-        self, on_junk: Callable[[str], None], on_answer: Callable[[int, Sequence[object]], None], **options: Any
+        self,
+        on_junk: Callable[[str], None],
+        on_answer: Callable[[int, Sequence[object]], None],
+        on_old_server: Callable[[], None],
+        **options: Any,
     ) -> None:
         super().__init__(**options)
         self._on_junk = on_junk
         self._on_answer = on_answer
+        self._on_old_server = on_old_server
 
     @property
     def awaits_attachments(self) -> bool:
         """Whether the next message belongs to the one before."""
         return self._binary_packet is not None
+
+    async def _handle_connect(self, namespace: str | None, data: object) -> None:
+        # Since socket.io 3 a welcome has an id. The library would take one without it, and wait for heartbeats in vain.
+        if isinstance(data, Mapping) and "sid" in data:
+            await super()._handle_connect(namespace, data)
+        else:
+            self._on_old_server()
 
     async def _handle_ack(self, namespace: str | None, id: int, data: Sequence[object]) -> None:  # noqa: A002 - its name
         if (namespace or "/") in self.namespaces:
@@ -93,6 +106,7 @@ class SocketIoTransport:
         self._command: OnCommand | None = None
         self._disconnect: OnDisconnect | None = None
         self._joined: asyncio.Future[None] | None = None
+        self._stage = Stage.CONNECTING
         self._up = False
         self._reason: str | None = None
         self._emissions = 0
@@ -118,11 +132,7 @@ class SocketIoTransport:
                 await self._open(dict(auth))
         except TimeoutError as error:
             await self._dispose()
-            raise LinkError(
-                f"{self._settings.url} gave no answer within {self._deadlines.connect_s:g} s",
-                hint="something accepts the connection and stays silent: is a socket.io server behind this address, "
-                "and is it alive?",
-            ) from error
+            raise timed_out(self._stage, self._settings) from error
         except BaseException:
             await self._dispose()
             raise
@@ -133,7 +143,8 @@ class SocketIoTransport:
         settings = self._settings
         context = await asyncio.to_thread(tls_context, settings) if settings.url.startswith(("https", "wss")) else True
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=1, force_close=True),
+            connector=aiohttp.TCPConnector(ssl=context, limit=1, force_close=True, resolver=NameResolver()),
+            trace_configs=[self._trace()],
             ws_response_class=self._note_web_socket,  # type: ignore[arg-type]  # called, and nothing else
             timeout=aiohttp.ClientTimeout(total=None),
         )
@@ -154,8 +165,31 @@ class SocketIoTransport:
         self._set_socket_options()
         await self._joined
 
+    def _trace(self) -> aiohttp.TraceConfig:
+        """Note how far the attempt comes, and follow no redirection, which may lead anywhere: browsers do not for a
+        WebSocket either. The library offers no other way not to.
+        """
+
+        def comes_to(stage: Stage) -> Callable[..., Awaitable[None]]:
+            async def note(*_: object) -> None:
+                self._stage = stage
+
+            return note
+
+        async def refuse(_: object, __: object, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+            answer = redirect.response
+            raise sent_elsewhere(answer.status, answer.headers.get("Location", ""), self._settings)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_dns_resolvehost_start.append(comes_to(Stage.RESOLVING))
+        trace.on_dns_resolvehost_end.append(comes_to(Stage.CONNECTING))
+        trace.on_connection_create_end.append(comes_to(Stage.UPGRADING))
+        trace.on_request_redirect.append(refuse)
+        return trace
+
     def _note_web_socket(self, *args: Any, **options: Any) -> WebSocket:
         """The library knows its WebSocket only when all went well; we must close it also where it did not."""
+        self._stage = Stage.JOINING
         self._web_socket = WebSocket(*args, take=self._take_answer, **options)
         return self._web_socket
 
@@ -163,6 +197,7 @@ class SocketIoTransport:
         client = _Client(
             self.abort,
             self._on_answer,
+            lambda: self._fail_joining(too_old(self._settings)),
             reconnection=False,
             handle_sigint=False,
             http_session=session,

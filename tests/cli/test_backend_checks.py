@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,20 @@ class TestBackend:
         findings = await check_backend(config(tmp_path, backend={"url": f"http://127.0.0.1:{free_port()}"}))
         assert verdicts(findings) == [Verdict.FAIL]
         assert "nobody listens" in findings[0].message
+
+    async def test_of_two_addresses_one_may_be_dead(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with Backend(BackendSettings(port=0)) as backend:
+            alive = backend.url.rpartition(":")[2]
+            # A full backlog: the kernel drops what knocks, as on an IPv6 way that leads nowhere.
+            with socket.create_server(("127.0.0.1", 0), backlog=0) as dead, socket.socket() as first:
+                first.connect(dead.getsockname())
+                found = [
+                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))
+                    for port in (dead.getsockname()[1], int(alive))
+                ]
+                monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+                findings = await check_backend(config(tmp_path, backend={"url": f"http://gate.example:{alive}"}))
+        assert verdicts(findings) == [Verdict.OK, Verdict.OK]
 
     async def test_a_name_that_does_not_exist_fails(self, tmp_path: Path) -> None:
         findings = await check_backend(config(tmp_path, backend={"url": "http://nowhere.invalid"}))

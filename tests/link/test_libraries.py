@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 import socketio
 from aiohttp.http import WebSocketWriter
+from aiohttp.resolver import ThreadedResolver
 from engineio import base_client
 from packaging.requirements import Requirement
 
@@ -32,6 +33,7 @@ def test_a_library_whose_insides_are_used_is_held_to_releases_that_are_known(nam
 @pytest.mark.parametrize(
     ("owner", "method", "parameters", "ours"),
     [
+        (socketio.AsyncClient, "_handle_connect", ["self", "namespace", "data"], "link.socketio_transport._Client"),
         (socketio.AsyncClient, "_handle_ack", ["self", "namespace", "id", "data"], "link.socketio_transport._Client"),
         (socketio.AsyncClient, "_handle_eio_message", ["self", "data"], "link.socketio_transport._Client"),
         (socketio.AsyncServer, "_handle_eio_message", ["self", "eio_sid", "data"], "backend.hub.AgentHub"),
@@ -46,6 +48,12 @@ def test_a_method_that_is_called_or_overridden_takes_what_it_took(
     assert found is not None, f"{owner.__name__} has no {method} any longer, on which lpr.{ours} leans"
     assert list(inspect.signature(found).parameters) == parameters, f"lpr.{ours} leans on {owner.__name__}.{method}"
     assert inspect.iscoroutinefunction(found), f"lpr.{ours} awaits {owner.__name__}.{method}"
+
+
+def test_names_are_looked_up_by_what_the_resolver_is_given_for_a_loop() -> None:
+    used = inspect.getsource(ThreadedResolver.resolve)
+    assert "self._loop.getaddrinfo(" in used, "lpr.link.names.NameResolver leans on it"
+    assert list(inspect.signature(ThreadedResolver).parameters) == ["loop"]
 
 
 async def test_a_client_has_the_state_that_is_looked_at_and_taken_from_it() -> None:

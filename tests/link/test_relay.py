@@ -14,7 +14,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState
 
 from lpr.domain.clock import isoformat_ms
-from lpr.domain.errors import LinkError, LinkRefusedError, OutboxError
+from lpr.domain.errors import LinkBusyError, LinkError, LinkRefusedError, OutboxError
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState
@@ -186,6 +186,19 @@ async def test_a_refused_agent_waits_a_minute_then_two_and_at_most_ten() -> None
     attempts = sorted(set(moments))
     gaps = [round(later - earlier) for earlier, later in pairwise(attempts)]
     assert gaps == [60, 120, 240, 480, 600, 600]
+
+
+@pytest.mark.parametrize(("said_s", "wait_s"), [(20.0, 20.0), (86400.0, 60.0)])
+async def test_a_back_end_that_says_when_to_ask_again_is_not_asked_before_but_after_a_minute_at_the_latest(
+    said_s: float, wait_s: float
+) -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.refusals.extend(LinkBusyError("later", after_s=said_s) for _ in range(3))
+    async with joined(backend, clock, link=settings(**REAL)) as site:
+        await clock.advance(2 * wait_s - 0.1)
+        assert len(backend.auths) == 2
+        await clock.advance(wait_s + 60.0)
+        assert site.relay.link_up
 
 
 async def test_a_rotated_token_is_tried_within_seconds() -> None:
