@@ -1,4 +1,4 @@
-"""What README, CHANGELOG and the cards of the networks tell a reader to open or to type is there."""
+"""What README, contract, CHANGELOG and the cards of the networks tell a reader to open or to type is there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import typer
 from lpr.cli.main import build_app
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "models").glob("*.md"))]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRACT.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "models").glob("*.md")
+)
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
