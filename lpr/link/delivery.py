@@ -231,7 +231,8 @@ class Delivery:
         flight = self._in_flight.pop(emission, None)
         if flight is None:
             return self._answered_late(emission, ack)
-        self._leave_the_mute_lane(flight.ticket.event_type)
+        if now - flight.sent_at < self._ack_s:
+            self._leave_the_mute_lane(flight.ticket.event_type)
         self._line.answered(now, sent_at=flight.sent_at, size_bytes=flight.ticket.size_bytes)
         if flight.backlog:
             self._pace.answered(now - flight.sent_at)

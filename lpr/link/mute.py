@@ -33,7 +33,7 @@ class Mute:
         self._types.update(event_types)
 
     def answered(self, event_type: str) -> list[Ticket]:
-        """An answer came in time; returns what of this type leaves the lane, in order."""
+        """An answer came as soon as one should; returns what of this type leaves the lane, in order."""
         if event_type not in self._types:
             return []
         self._types.remove(event_type)

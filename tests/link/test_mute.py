@@ -102,6 +102,19 @@ def test_answers_that_always_come_late_settle_all_the_same() -> None:
     assert world.up
 
 
+def test_an_answer_that_was_waited_for_longer_than_usual_is_none_in_time() -> None:
+    world = mute(PLATE_DETECTED)
+    live(world, 600.0)  # the event that made it so is asked about once a minute now
+    world.record(size=500)
+    live(world, 7.0)
+    name = world.record(size=500)
+    live(world, 8.5)  # meanwhile the first one was given up, from where silence is counted anew
+    answer(world, name, Stored())
+    world.record(size=500)
+    live(world, BEYOND_S)
+    assert world.up, "no new connection is tried"
+
+
 def test_a_line_that_gives_no_sign_of_life_is_given_up_whatever_was_sent() -> None:
     world = mute(PROCESSING_STATUS)
     world.record(PROCESSING_STATUS)
