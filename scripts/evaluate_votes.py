@@ -39,7 +39,8 @@ from scripts.reading import opened, quiet
 from scripts.reliability import print_reliability
 from scripts.render.camera import light, pose, shoot
 from scripts.render.crops import hardness, place, seen_quad
-from scripts.render.plate import ROW_HEIGHT_PX, draw_plate, random_spec
+from scripts.render.plate import ROW_HEIGHT_PX, draw_plate
+from scripts.render.plate_spec import random_spec
 
 FRAMES: Final = 8
 FARTHEST_PX: Final = {1: (38.0, 75.0), 2: (30.0, 55.0)}

@@ -24,7 +24,8 @@ from scripts.detector_net import Deployed, Detector
 from scripts.render.drawn import draw_background
 from scripts.render.laying import lay
 from scripts.render.material import PlatePicture, load_material, plate_pool
-from scripts.render.plate import PlateSpec, draw_plate
+from scripts.render.plate import draw_plate
+from scripts.render.plate_spec import PlateSpec
 from scripts.render.scene import render_scene
 from scripts.train_detector import held_out
 

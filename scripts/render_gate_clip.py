@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lpr.domain.plate import PlateColour
-from scripts.render.plate import PlateSpec, draw_plate
+from scripts.render.plate import draw_plate
+from scripts.render.plate_spec import PlateSpec
 
 Image = NDArray[np.uint8]
 

@@ -24,7 +24,7 @@ from lpr.vision.vision import Detail
 from scripts.chart import Chart, Series, draw
 from scripts.reading import opened, quiet, read_frames
 from scripts.render.gate import FRAME_WIDTH, Conditions, gate_frame
-from scripts.render.plate import Image
+from scripts.render.paint import Image
 from scripts.render.samples import load_backgrounds
 
 SEED: Final = 91

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import typer
 
+from lpr import wire
 from lpr.cli.main import build_app
+from lpr.domain.events import ErrorCode
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRACT.md", "CHANGELOG.md")] + sorted(
@@ -64,3 +66,12 @@ def test_every_command_of_the_program_is_there_and_has_the_options(document: Pat
         if None in found or not {name for each in known for name in each.opts}.issuperset(OPTION.findall(told)):
             wrong.append(told)
     assert wrong == []
+
+
+def test_the_contract_lists_every_error_code_and_every_command() -> None:
+    text = (ROOT / "CONTRACT.md").read_text("utf-8")
+    codes = re.search(r"^Codes:.*?\n\n", text, re.DOTALL | re.MULTILINE)
+    assert codes is not None
+    assert set(re.findall(r"`([A-Z_]+)`", codes[0])) == {each.value for each in ErrorCode}
+    commands = text[text.index("## Commands to the agent") : text.index("## A handshake")]
+    assert set(re.findall(r"^\| `(\w+)` \|", commands, re.MULTILINE)) == set(wire._READERS)

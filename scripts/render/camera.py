@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from scripts.render.plate import Image, noise
+from scripts.render.paint import Image, noise
 
 Corners = NDArray[np.float32]
 

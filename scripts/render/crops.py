@@ -14,7 +14,9 @@ from lpr.domain.plate import PlateColour
 from lpr.plates.alphabet import BLANK, INDEX, SLOTS
 from lpr.vision.rectify import corners_home
 from scripts.render.camera import Corners, backdrop, is_grey, light, obstruct, pose, project, shoot
-from scripts.render.plate import ROW_HEIGHT_PX, Image, RenderedPlate, draw_plate, random_spec
+from scripts.render.paint import Image
+from scripts.render.plate import ROW_HEIGHT_PX, RenderedPlate, draw_plate
+from scripts.render.plate_spec import random_spec
 
 CROP_WIDTH: Final = 160
 CROP_HEIGHT: Final = 64

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from scripts.render.drawn import any_colour, draw_shape, draw_text
 from scripts.render.material import PlatePicture
-from scripts.render.plate import Image
+from scripts.render.paint import Image
 
 UNIT_SQUARE = np.float32([[0, 0], [1, 0], [1, 1], [0, 1]])
 

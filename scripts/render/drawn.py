@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from scripts.render.plate import Image
+from scripts.render.paint import Image
 
 
 def any_colour(rng: Generator, grey: float = 0.5) -> tuple[int, int, int]:

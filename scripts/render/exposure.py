@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-from scripts.render.plate import Image
+from scripts.render.paint import Image
 
 
 def expose(rng: Generator, image: Image) -> Image:

@@ -19,7 +19,9 @@ from scripts.render.camera import Corners, light, shoot
 from scripts.render.crops import hardness
 from scripts.render.drawn import draw_background
 from scripts.render.laying import mount
-from scripts.render.plate import ROW_HEIGHT_PX, Image, draw_plate, random_spec
+from scripts.render.paint import Image
+from scripts.render.plate import ROW_HEIGHT_PX, draw_plate
+from scripts.render.plate_spec import random_spec
 
 FRAME_WIDTH: Final = 640
 FRAME_HEIGHT: Final = 384

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from scripts.render.drawn import any_colour
 from scripts.render.material import PlatePicture
-from scripts.render.plate import Image
+from scripts.render.paint import Image
 from scripts.render.quads import Floats
 
 FAINTEST = 8.0

@@ -11,7 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from scripts.render.plate import Image, render_plate
+from scripts.render.paint import Image
+from scripts.render.plate import render_plate
 from scripts.render.quads import Floats
 
 

@@ -25,7 +25,7 @@ from scripts.render.drawn import any_colour, draw_background, draw_glow, draw_st
 from scripts.render.exposure import expose
 from scripts.render.laying import FAINTEST, hide, lay, mount
 from scripts.render.material import Material, Photo, PlatePicture, load_material, plate_pool
-from scripts.render.plate import Image
+from scripts.render.paint import Image
 from scripts.render.quads import Floats, box_of, overlap, perspective_quad, quad_of, visible_part
 
 CLOSE_UPS = 0.07

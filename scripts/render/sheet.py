@@ -15,7 +15,8 @@ import numpy as np
 
 from lpr.plates.alphabet import ALPHABET, BLANK
 from scripts.render.crops import COLOURS, CROP_HEIGHT, CROP_WIDTH, UNKNOWN, Crop, random_crop
-from scripts.render.plate import Image, RenderedPlate, render_plate
+from scripts.render.paint import Image
+from scripts.render.plate import RenderedPlate, render_plate
 
 COLUMNS = 10
 

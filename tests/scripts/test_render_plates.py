@@ -15,7 +15,8 @@ from lpr.plates.parse import parse
 from scripts.render.camera import light, obstruct, pose, shoot
 from scripts.render.crops import CROP_HEIGHT, CROP_MARGIN, CROP_WIDTH, UNKNOWN, random_crop, rectify
 from scripts.render.glyphs import GLYPH_HEIGHT, fonts
-from scripts.render.plate import PlateSpec, draw_plate, random_spec, render_plate
+from scripts.render.plate import draw_plate, render_plate
+from scripts.render.plate_spec import PlateSpec, random_spec
 
 
 @pytest.fixture

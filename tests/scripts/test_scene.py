@@ -8,7 +8,7 @@ import pytest
 
 from scripts.render.laying import lay
 from scripts.render.material import Material, Photo, PlatePicture, plate_pool
-from scripts.render.plate import Image
+from scripts.render.paint import Image
 from scripts.render.quads import Floats, box_of, overlap, perspective_quad, quad_of, visible_part
 from scripts.render.scene import SMALLEST_HEIGHT_PX, close_up, render_scene, view
 
