@@ -18,8 +18,9 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from lpr.config.document import KeyPath, Problem, scalar
-from lpr.config.model import AgentConfig, Section
+from lpr.config.model import AgentConfig
 from lpr.config.schema import is_camera_list, section_of, takes_text, unknown_key_words
+from lpr.config.section import Section
 
 PREFIX = "LPR_"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"

@@ -12,60 +12,34 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from lpr.config.addresses import BackendUrl, ConfigPath, SourceAddress
 from lpr.config.quantities import Duration, Size
+from lpr.config.section import (
+    Device,
+    Fraction,
+    Fractions,
+    MistakeBelowError,
+    Number,
+    SafeId,
+    Section,
+    Switch,
+    Whole,
+    check_points,
+    lower_case,
+)
 from lpr.domain.address import SourceKind
 from lpr.domain.choices import Decoder, EmitRule, ImageMode, Pace, PayloadShape, RtspTransport
 from lpr.domain.errors import ConfigError
 from lpr.domain.events import Weather
-from lpr.domain.geometry import Point
+from lpr.domain.geometry import Point, crosses_itself, polygon_area
 from lpr.domain.passage import Action, ActionRule
 
 MAX_CAMERAS = 32
 MAX_ROI_POINTS = 64
-
-SafeId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""A name that stands in addresses, file names and metrics as it is."""
-
-# Strict: `true` is no number and "8" in quotes is text.
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-Whole = Annotated[int, Field(strict=True)]
-Switch = Annotated[bool, Field(strict=True)]
-Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
-Fractions = tuple[Number, Number]
-
-
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
-
-
-class MistakeBelowError(ValueError):
-    """A mistake that is seen only from above; `below` is the way to it from there, so that its line can be told."""
-
-    def __init__(self, below: tuple[str | int, ...], words: str) -> None:
-        super().__init__(words)
-        self.below = below
-
-
-class Section(BaseModel):
-    """What all sections share: frozen, no unknown keys, no secrets in errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_section_is_absent(cls, value: Any) -> Any:
-        """`outbox:` with nothing but comments under it means its defaults."""
-        if not isinstance(value, dict):
-            return value
-        return {key: item for key, item in value.items() if item is not None or not _is_section(cls, key)}
-
-
-def _is_section(model: type[Section], key: str) -> bool:
-    field = model.model_fields.get(key)
-    return field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+LEAST_ROI = 0.0005
+"""Of the frame's area."""
 
 
 class AckRule(StrEnum):
@@ -169,17 +143,17 @@ class BackendConfig(Section):
         description="private key of client_cert (PEM, no passphrase)",
         examples=["/etc/lpr-agent/client.key"],
     )
-    images: Annotated[ImageMode, BeforeValidator(_lower)] = Field(
+    images: Annotated[ImageMode, BeforeValidator(lower_case)] = Field(
         default=ImageMode.BASE64,
         description="base64 | binary (half the CPU, a third less to send) | none",
         examples=["base64"],
     )
-    payload: Annotated[PayloadShape, BeforeValidator(_lower)] = Field(
+    payload: Annotated[PayloadShape, BeforeValidator(lower_case)] = Field(
         default=PayloadShape.MESSAGE,
         description="message: {type, data, timestamp, …} | data: the data's fields straight in the argument",
         examples=["message"],
     )
-    ack: Annotated[AckRule, BeforeValidator(_lower)] = Field(
+    ack: Annotated[AckRule, BeforeValidator(lower_case)] = Field(
         default=AckRule.LENIENT,
         description="lenient: also cb(), cb(true), {success: true} mean stored | strict: only the contract's answers",
         examples=["lenient"],
@@ -253,14 +227,6 @@ class OutboxConfig(Section):
         return value
 
 
-def _device(value: object) -> object:
-    return value.strip().upper() if isinstance(value, str) else value
-
-
-Device = Annotated[str, BeforeValidator(_device), Field(pattern=r"^[A-Z][A-Z0-9_.:,-]*$", max_length=60)]
-"""An OpenVINO device, upper case: `CPU`, `GPU`, `GPU.1`, `NPU`, `AUTO`, `AUTO:GPU,CPU`."""
-
-
 class VisionConfig(Section):
     """The networks that find and read plates."""
 
@@ -272,10 +238,10 @@ class VisionConfig(Section):
     min_confidence: Fraction = Field(
         default=0.8, description="reads below this are not reported as plates, 0..1", examples=[0.8]
     )
-    precision: Annotated[Precision, BeforeValidator(_lower)] = Field(
+    precision: Annotated[Precision, BeforeValidator(lower_case)] = Field(
         default=Precision.AUTO, description="auto: as the device does it best | bf16 | f16 | f32", examples=["auto"]
     )
-    input: Annotated[DetectorInput, BeforeValidator(_lower)] = Field(
+    input: Annotated[DetectorInput, BeforeValidator(lower_case)] = Field(
         default=DetectorInput.AUTO,
         description="auto | fast: plates are near | far: plates are small",
         examples=["auto"],
@@ -315,7 +281,7 @@ def _with_default_name(value: Any) -> Any:
 class DirectionConfig(Section):
     """How `action: auto` tells entry from exit."""
 
-    towards: Annotated[Action, BeforeValidator(_lower)] = Field(
+    towards: Annotated[Action, BeforeValidator(lower_case)] = Field(
         default=Action.ENTRY,
         description="what a vehicle that comes towards the camera does: entry | exit",
         examples=["entry"],
@@ -331,23 +297,10 @@ class DirectionConfig(Section):
     @classmethod
     def _line_in_frame(cls, line: tuple[Point, Point] | None) -> tuple[Point, Point] | None:
         if line is not None:
-            _check_points(line)
+            check_points(line)
             if line[0] == line[1]:
                 raise ValueError("must have two different points")
         return line
-
-
-def _check_points(points: tuple[Point, ...]) -> None:
-    for x, y in points:
-        if not (0.0 <= x <= 1.0 and 0.0 <= y <= 1.0):
-            raise ValueError(f"has the point [{x:g}, {y:g}]: both must be fractions of the frame, 0 to 1, not pixels")
-
-
-def _crosses(a: Point, b: Point, c: Point, d: Point) -> bool:
-    def side(p: Point, q: Point, r: Point) -> float:
-        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
-
-    return side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0
 
 
 class CameraConfig(Section):
@@ -368,10 +321,10 @@ class CameraConfig(Section):
         examples=["rtsp://user:secret@192.168.1.100:554/substream"],
     )
     gate: GateConfig = Field(description="the gate that it watches")
-    action: Annotated[ActionRule, BeforeValidator(_lower)] = Field(
+    action: Annotated[ActionRule, BeforeValidator(lower_case)] = Field(
         default=ActionRule.ENTRY, description="entry | exit | auto: from the way the plate moves", examples=["entry"]
     )
-    default_action: Annotated[Action, BeforeValidator(_lower)] = Field(
+    default_action: Annotated[Action, BeforeValidator(lower_case)] = Field(
         default=Action.ENTRY,
         description="what auto says where the motion does not tell: entry | exit",
         examples=["entry"],
@@ -387,22 +340,22 @@ class CameraConfig(Section):
     device: Device | None = Field(
         default=None, description="this camera's own inference device; none = vision.device", examples=["GPU"]
     )
-    decoder: Annotated[Decoder, BeforeValidator(_lower)] = Field(
+    decoder: Annotated[Decoder, BeforeValidator(lower_case)] = Field(
         default=Decoder.AUTO,
         description="auto | software | vaapi (Intel graphics, needs the system's ffmpeg)",
         examples=["auto"],
     )
-    transport: Annotated[RtspTransport, BeforeValidator(_lower)] = Field(
+    transport: Annotated[RtspTransport, BeforeValidator(lower_case)] = Field(
         default=RtspTransport.TCP, description="how RTSP travels: tcp | udp", examples=["tcp"]
     )
-    pace: Annotated[Pace, BeforeValidator(_lower)] = Field(
+    pace: Annotated[Pace, BeforeValidator(lower_case)] = Field(
         default=Pace.REALTIME, description="for files: realtime | fast", examples=["realtime"]
     )
     min_confidence: Fraction | None = Field(
         default=None, description="this camera's own threshold, 0..1; none = vision.min_confidence", examples=[0.85]
     )
     enabled: Switch = Field(default=True, description="false = not started until a command starts it", examples=[True])
-    emit: Annotated[EmitRule, BeforeValidator(_lower)] = Field(
+    emit: Annotated[EmitRule, BeforeValidator(lower_case)] = Field(
         default=EmitRule.SETTLED,
         description="settled: report as soon as the text is sure | final: when the vehicle has gone",
         examples=["settled"],
@@ -436,12 +389,10 @@ class CameraConfig(Section):
             return None
         if len(roi) < 3:
             raise ValueError(f"must have at least 3 points, not {len(roi)}")
-        _check_points(roi)
-        edges = list(zip(roi, roi[1:] + roi[:1], strict=True))
-        if any(_crosses(*one, *other) for at, one in enumerate(edges) for other in edges[at + 1 :]):
+        check_points(roi)
+        if crosses_itself(roi):
             raise ValueError("has edges that cross: list the corners in order around the region")
-        area = abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in edges)) / 2
-        if area < 0.0005:
+        if polygon_area(roi) < LEAST_ROI:
             raise ValueError("covers next to nothing of the frame: the points lie on a line or on one another")
         return roi
 
@@ -495,10 +446,10 @@ class WebConfig(Section):
 class LogConfig(Section):
     """What the log says and how."""
 
-    level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+    level: Annotated[LogLevel, BeforeValidator(lower_case)] = Field(
         default=LogLevel.INFO, description="debug | info | warning | error", examples=["info"]
     )
-    format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+    format: Annotated[LogFormat, BeforeValidator(lower_case)] = Field(
         default=LogFormat.AUTO, description="auto: console at a terminal, else json | console | json", examples=["auto"]
     )
     file: ConfigPath | None = Field(

@@ -11,8 +11,9 @@ from pydantic_core import ErrorDetails
 
 from lpr.config.addresses import SourceAddress
 from lpr.config.document import KeyPath, Problem
-from lpr.config.model import AgentConfig, MistakeBelowError, Section
+from lpr.config.model import AgentConfig
 from lpr.config.schema import nearest, section_of, unknown_key_words
+from lpr.config.section import MistakeBelowError, Section
 from lpr.config.unquoted import SECRET_KEYS
 from lpr.domain.errors import ConfigError
 

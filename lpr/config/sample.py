@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from lpr.config.model import AgentConfig, Section
+from lpr.config.model import AgentConfig
 from lpr.config.problems import meaning_of
 from lpr.config.schema import KeyNames, section_of
+from lpr.config.section import Section
 
 _WIDTH = 100
 _HEADER = """\

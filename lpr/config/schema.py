@@ -9,7 +9,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from lpr.config.model import AgentConfig, CameraConfig, Section
+from lpr.config.model import AgentConfig, CameraConfig
+from lpr.config.section import Section
 
 KeyNames = tuple[str, ...]
 

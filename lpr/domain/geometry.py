@@ -103,3 +103,22 @@ def point_in_polygon(point: Point, polygon: tuple[Point, ...]) -> bool:
                 inside = not inside
         previous_x, previous_y = corner_x, corner_y
     return inside
+
+
+def polygon_area(polygon: tuple[Point, ...]) -> float:
+    """The area that `polygon` goes round, in its own units squared; where edges cross, the parts' difference."""
+    edges = zip(polygon, polygon[1:] + polygon[:1], strict=True)
+    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in edges)) / 2
+
+
+def crosses_itself(polygon: tuple[Point, ...]) -> bool:
+    """Whether two edges of `polygon` cross; touching in a point is no crossing."""
+    edges = list(zip(polygon, polygon[1:] + polygon[:1], strict=True))
+    return any(_cross(*one, *other) for at, one in enumerate(edges) for other in edges[at + 1 :])
+
+
+def _cross(a: Point, b: Point, c: Point, d: Point) -> bool:
+    def side(p: Point, q: Point, r: Point) -> float:
+        return (q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0])
+
+    return side(a, b, c) * side(a, b, d) < 0 and side(c, d, a) * side(c, d, b) < 0

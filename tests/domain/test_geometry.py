@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lpr.domain.geometry import Box, Quad, point_in_polygon
+from lpr.domain.geometry import Box, Quad, crosses_itself, point_in_polygon, polygon_area
 
 sides = st.floats(0.5, 500)
 places = st.floats(-500, 500)
@@ -46,3 +46,17 @@ def test_a_point_in_the_notch_of_a_polygon_is_outside() -> None:
 
     assert point_in_polygon((0.5, 0.1), notched)
     assert not point_in_polygon((0.5, 0.8), notched)
+
+
+@given(boxes)
+def test_the_area_of_a_boxs_corners_is_its_own_whichever_way_they_go(box: Box) -> None:
+    points = Quad.of_box(box).points
+
+    for corners in (points, points[::-1], points[2:] + points[:2]):
+        assert abs(polygon_area(corners) - box.area) < 1e-6 * (1 + box.area)
+        assert not crosses_itself(corners)
+
+
+def test_a_bow_tie_crosses_itself_and_a_notch_does_not() -> None:
+    assert crosses_itself(((0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)))
+    assert not crosses_itself(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.2), (0.0, 1.0)))
