@@ -49,7 +49,9 @@ LAST_WORD_WEIGHT: Final = 0.3
 HALF_READABLE: Final = 0.3
 CONTRADICTION_COST: Final = 0.7
 SHORTEST_UNKNOWN: Final = 6
-"""Characters that a plate outside the grammar has at least (neighbouring countries'); fewer are a part of a plate."""
+"""Characters that a plate outside the grammar has at least, letters and digits among them (neighbouring countries').
+Fewer are a part of a plate, or four rings (`C00D`); digits alone are a telephone number, letters alone a maker's name.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -297,6 +299,8 @@ class Sighting:
         if self.vote.weight < SETTLED_WEIGHT or not self._steady(min(STEADY_FRAMES, settings.min_frames)):
             return None
         text = self._decision()
+        if not may_be_plate(text):
+            return None
         if not text.valid and self.last_seen.seconds_since(self.first_seen) < settings.invalid_wait_s:
             return None
         frames = settings.min_frames + (not text.valid) * INVALID_EXTRA_FRAMES
@@ -317,15 +321,23 @@ class Sighting:
         if self.vote.weight < LAST_WORD_WEIGHT or self.widest_px < settings.min_width_px:
             return None
         text = self._decision()
-        if not _sure(text, settings) or not text.text:
+        if not _sure(text, settings) or not may_be_plate(text):
             return None
         if self.voted == 1 and text.confidence < settings.single_frame_confidence:
             return None
         # Nobody has read it like this by himself: a vote of few frames could be a mixture of two plates.
         _, count = self.vote.agreement(text.text)
-        if not text.valid and (len(text.text) < SHORTEST_UNKNOWN or count < settings.min_frames + INVALID_EXTRA_FRAMES):
+        if not text.valid and count < settings.min_frames + INVALID_EXTRA_FRAMES:
             return None
         return text if count or self.voted >= 2 * settings.min_frames else None
+
+
+def may_be_plate(text: PlateText) -> bool:
+    """Whether a plate, here or in a neighbouring country, can say this and nothing more."""
+    if text.valid:
+        return True
+    digits = sum(sign.isdigit() for sign in text.text)
+    return len(text.text) >= SHORTEST_UNKNOWN and 0 < digits < len(text.text)
 
 
 def _sure(text: PlateText, settings: TrackingSettings) -> bool:

@@ -20,7 +20,7 @@ from lpr.tracking.notes import Note, NoteKind, Notes
 from lpr.tracking.repeat import RepeatGuard, Verdict
 from lpr.tracking.settings import Decide, TrackingSettings
 from lpr.tracking.shape import Shapes, is_short
-from lpr.tracking.sighting import LAST_WORD_WEIGHT, Look, Sighting, prepare
+from lpr.tracking.sighting import LAST_WORD_WEIGHT, Look, Sighting, may_be_plate, prepare
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.track import Challenge, Fate, Track
 from lpr.tracking.trail import TELLING, Trail
@@ -507,6 +507,9 @@ class PassageTracker:
             return []
         # Where no frame could vote, the best picture's own guess has to do.
         text = track.text() or replace(track.incumbent.picture.read.plate, confidence=0.0)
+        if not may_be_plate(text):
+            # However surely it says so: a maker's name is no guess at what the plate says.
+            text = replace(text, confidence=0.0)
         action = track.incumbent.way.action(self._settings, *self._frame_size)
         self._recent_unread.append(trail)
         seen = track.incumbent

@@ -309,3 +309,21 @@ def test_what_glints_at_the_barrier_is_not_the_beginning_of_the_vehicle_that_com
 
     assert told(passages) == [("30G55678", ENTRY)]
     assert passages[0].first_seen.seconds_since(at(0)) == pytest.approx(start_s)
+
+
+@EVERY_EMIT
+@pytest.mark.parametrize("lettering", ["C00D", "HONDA", "TOYOTA", "38383838", "1900545"])
+def test_lettering_on_a_vehicle_is_not_told_as_its_plate(emit: EmitRule, lettering: str) -> None:
+    """Four rings, a maker's name, a taxi's telephone number: read as surely as any plate, frame after frame."""
+    (passage,) = play(tracker(emit=emit), [(lettering, approach(0.0, shape=long, seconds=4.0))], until_s=5)
+
+    assert (passage.outcome, passage.plate.text) == (PassageOutcome.UNREADABLE, lettering)
+    assert passage.plate.confidence == 0.0
+
+
+@EVERY_EMIT
+@pytest.mark.parametrize("foreign", ["AZ7L93", "UN4567", "2AB1234"])
+def test_a_neighbours_plate_that_no_format_of_ours_fits_is_told(emit: EmitRule, foreign: str) -> None:
+    (passage,) = play(tracker(emit=emit), [(foreign, approach(0.0, shape=long, seconds=4.0))], until_s=5)
+
+    assert (passage.outcome, passage.plate.text, passage.plate.valid) == (PassageOutcome.READ, foreign, False)
