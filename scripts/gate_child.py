@@ -22,14 +22,12 @@ import structlog
 from lpr.domain.choices import ImageMode
 from lpr.domain.clock import SystemClock
 from lpr.domain.events import Jpeg, PlateDetected
-from lpr.domain.geometry import Box
-from lpr.domain.passage import Action
-from lpr.domain.plate import PlateText, VehicleType
 from lpr.link.base import LinkSettings
 from lpr.link.files import EpochFile
 from lpr.link.relay import Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.outbox.sqlite import SqliteOutbox
+from lpr.testing import events
 
 RECORDERS = 4
 """Cameras that record at once."""
@@ -37,29 +35,9 @@ RECORDERS = 4
 
 def detection(number: int, picture: Jpeg, crop: Jpeg) -> PlateDetected:
     """One vehicle at the gate; its pictures are made-up bytes of the right size, which nothing decodes."""
+    plate = f"29A-{number % 100_000 // 100:03d}.{number % 100:02d}"
     now = SystemClock().now()
-    text = f"29A{number % 100_000:05d}"
-    return PlateDetected(
-        occurred_at=now,
-        passage_id=f"passage-{number}",
-        gate_id="GATE_001",
-        gate_name="Cổng chính",
-        camera_id="CAM_001",
-        camera_name="Camera Gate 1",
-        camera_host="192.168.1.100",
-        action=Action.ENTRY,
-        plate=PlateText(
-            text, text, f"29A-{text[3:6]}.{text[6:]}", 0.97, (0.97,) * len(text), 1, "civilian", True, "Hà Nội"
-        ),
-        vehicle_type=VehicleType.CAR,
-        bounding_box=Box(100.0, 80.0, 60.0, 40.0),
-        plate_image=crop,
-        original_image=picture,
-        processing_ms=84.0,
-        first_seen_at=now.wall,
-        last_seen_at=now.wall,
-        frames_read=5,
-    )
+    return events.detection(plate, at=now, plate_image=crop, original_image=picture, passage_id=f"passage-{number}")
 
 
 async def record_for_ever(outbox: SqliteOutbox, relay: Relay, rate: float, picture_bytes: int) -> None:

@@ -18,10 +18,9 @@ from lpr.backend.server import Backend
 from lpr.domain.choices import ImageMode, PayloadShape
 from lpr.domain.clock import Instant
 from lpr.domain.events import Jpeg, PlateDetected
-from lpr.domain.geometry import Box
-from lpr.domain.passage import Action
 from lpr.domain.plate import PlateText, VehicleType
 from lpr.imaging import encode_jpeg
+from lpr.testing import events
 
 Serve = Callable[..., AbstractAsyncContextManager[Backend]]
 
@@ -34,24 +33,14 @@ def picture(width: int, height: int) -> Jpeg:
 
 def detection(plate: str = "59-X1 123.45", *, gate_name: str = "Cổng chính") -> PlateDetected:
     text = plate.replace("-", "").replace(".", "").replace(" ", "")
-    return PlateDetected(
-        occurred_at=Instant(HAPPENED_AT, 100.0),
-        passage_id="passage-1",
-        gate_id="GATE_001",
-        gate_name=gate_name,
-        camera_id="CAM_001",
-        camera_name="Camera Gate 1",
-        camera_host="192.168.1.100",
-        action=Action.ENTRY,
-        plate=PlateText(text, text, plate, 0.97, (0.97,) * len(text), 2, "motorcycle", True, "TP. Hồ Chí Minh"),
-        vehicle_type=VehicleType.MOTORCYCLE,
-        bounding_box=Box(100.0, 80.0, 60.0, 40.0),
+    return events.detection(
+        plate,
+        at=Instant(HAPPENED_AT, 100.0),
         plate_image=picture(120, 90),
         original_image=picture(320, 240),
-        processing_ms=84.0,
-        first_seen_at=HAPPENED_AT,
-        last_seen_at=HAPPENED_AT,
-        frames_read=5,
+        gate_name=gate_name,
+        plate=PlateText(text, text, plate, 0.97, (0.97,) * len(text), 2, "motorcycle", True, "TP. Hồ Chí Minh"),
+        vehicle_type=VehicleType.MOTORCYCLE,
     )
 
 

@@ -13,9 +13,6 @@ import numpy as np
 
 from lpr.domain.clock import Clock, Instant, SystemClock
 from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, PlateDetected, Severity
-from lpr.domain.geometry import Box
-from lpr.domain.passage import Action
-from lpr.domain.plate import PlateText, VehicleType
 from lpr.imaging import encode_jpeg
 from lpr.link.base import Backoff, LinkDeadlines, LinkSettings, TransportFactory
 from lpr.link.clearer import Rejection
@@ -23,6 +20,7 @@ from lpr.link.relay import Delivered, Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.outbox.base import Outbox
 from lpr.outbox.memory import MemoryOutbox
+from lpr.testing import events
 
 QUICK = LinkDeadlines(
     connect_s=2.0, hello_s=0.3, ack_s=0.6, dead_s=0.9, probe_s=0.2, probe_answer_s=0.8, disconnect_s=0.5, progress_s=0.1
@@ -44,26 +42,11 @@ def picture(width: int, height: int, *, noise: bool = False) -> Jpeg:
 
 
 def detection(plate: str = "29A-123.45", *, original: Jpeg | None = None, clock: Clock | None = None) -> PlateDetected:
-    now = (clock or SystemClock()).now()
-    text = plate.replace("-", "").replace(".", "").replace(" ", "")
-    return PlateDetected(
-        occurred_at=now,
-        passage_id="passage-1",
-        gate_id="GATE_001",
-        gate_name="Cổng chính",
-        camera_id="CAM_001",
-        camera_name="Camera Gate 1",
-        camera_host="192.168.1.100",
-        action=Action.ENTRY,
-        plate=PlateText(text, text, plate, 0.97, (0.97,) * len(text), 1, "civilian", True, "Hà Nội"),
-        vehicle_type=VehicleType.CAR,
-        bounding_box=Box(100.0, 80.0, 60.0, 40.0),
+    return events.detection(
+        plate,
+        at=(clock or SystemClock()).now(),
         plate_image=picture(120, 40),
         original_image=original or picture(320, 240),
-        processing_ms=84.0,
-        first_seen_at=now.wall,
-        last_seen_at=now.wall,
-        frames_read=5,
     )
 
 

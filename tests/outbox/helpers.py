@@ -20,13 +20,11 @@ from lpr.domain.events import (
     QueueStatus,
     Severity,
 )
-from lpr.domain.geometry import Box
-from lpr.domain.passage import Action
-from lpr.domain.plate import PlateText, VehicleType
 from lpr.outbox.base import Outbox
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.memory import MemoryOutbox, MemoryShelf
 from lpr.outbox.sqlite import SqliteOutbox
+from lpr.testing import events
 
 ROOMY = OutboxLimits(min_free_disk=0)
 
@@ -40,25 +38,11 @@ def picture(name: str, size: int) -> Jpeg:
 def detection(
     name: str = "29A12345", *, plate_bytes: int = 200, original_bytes: int = 2000, at: Instant | None = None
 ) -> PlateDetected:
-    moment = at or Instant(datetime.fromisoformat("2026-11-23T01:02:03.456Z"), 1000.0)
-    return PlateDetected(
-        occurred_at=moment,
-        passage_id=f"passage-{name}",
-        gate_id="GATE_001",
-        gate_name="Cổng chính",
-        camera_id="CAM_001",
-        camera_name="Camera Gate 1",
-        camera_host="192.168.1.100",
-        action=Action.ENTRY,
-        plate=PlateText(name, name, name, 0.97, (0.97,) * len(name), 1, "car", True),
-        vehicle_type=VehicleType.CAR,
-        bounding_box=Box(10, 20, 120, 40),
+    return events.detection(
+        name,
+        at=at or Instant(datetime.fromisoformat("2026-11-23T01:02:03.456Z"), 1000.0),
         plate_image=picture(f"plate {name}", plate_bytes),
         original_image=picture(f"scene {name}", original_bytes) if original_bytes else None,
-        processing_ms=187.0,
-        first_seen_at=moment.wall,
-        last_seen_at=moment.wall,
-        frames_read=5,
     )
 
 
