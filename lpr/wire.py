@@ -196,6 +196,7 @@ def plate_data(event: PlateDetected) -> dict[str, Any]:
             "kind": _unicode(plate.kind),
             "province": None if plate.province is None else _unicode(plate.province),
             "valid": bool(plate.valid),
+            "colour": event.colour.value,
         },
         "vehicleType": event.vehicle_type.value,
         "passageId": _unicode(event.passage_id),

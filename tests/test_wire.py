@@ -48,7 +48,7 @@ from lpr.domain.events import (
 )
 from lpr.domain.geometry import Box
 from lpr.domain.passage import Action
-from lpr.domain.plate import Correction, PlateText, VehicleType
+from lpr.domain.plate import Correction, PlateColour, PlateText, VehicleType
 
 WHEN = datetime(2026, 11, 23, 1, 2, 3, 456789, tzinfo=UTC)
 NOW = Instant(WHEN, 100.0)
@@ -88,6 +88,7 @@ def detection(**changes: Any) -> PlateDetected:
         "first_seen_at": WHEN - timedelta(seconds=1),
         "last_seen_at": WHEN,
         "frames_read": 7,
+        "colour": PlateColour.YELLOW,
     }
     return PlateDetected(**{**fields, **changes})
 
@@ -176,6 +177,7 @@ def test_a_detection_carries_every_field_of_the_guide_and_of_the_contract() -> N
                 "kind": "motorcycle",
                 "province": "TP. Hồ Chí Minh",
                 "valid": True,
+                "colour": "yellow",
             },
             "vehicleType": "motorcycle",
             "passageId": "passage-1",

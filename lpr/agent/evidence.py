@@ -48,6 +48,7 @@ def plate_detected(
         last_seen_at=_wall_beside(frame.captured_at, passage.last_seen),
         frames_read=passage.frames_read,
         weather=weather,
+        colour=passage.colour,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from lpr.domain.clock import Instant
 from lpr.domain.geometry import Box
 from lpr.domain.passage import Action
-from lpr.domain.plate import PlateText, VehicleType
+from lpr.domain.plate import PlateColour, PlateText, VehicleType
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class PlateDetected:
     """A vehicle passed and its plate was read.
 
     `occurred_at` is when the best frame was captured. `bounding_box` is in pixels of `original_image`, or of the
-    captured frame where that image is absent. `processing_ms` runs from capture of that frame to the decision.
+    captured frame where that image is absent. `processing_ms` runs from capture of that frame to the decision. `colour`
+    is the plate's ground, `OTHER` where the pictures do not tell.
     """
 
     occurred_at: Instant
@@ -58,6 +59,7 @@ class PlateDetected:
     last_seen_at: datetime
     frames_read: int
     weather: Weather | None = None
+    colour: PlateColour = PlateColour.OTHER
 
 
 class Severity(StrEnum):

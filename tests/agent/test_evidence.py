@@ -1,14 +1,17 @@
 """A decided passage becomes the event that is stored."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lpr import wire
 from lpr.agent.evidence import plate_detected, plate_unreadable
 from lpr.agent.pipeline import capture_settings
 from lpr.domain.events import ErrorCode, Weather
 from lpr.domain.geometry import Box
 from lpr.domain.passage import PassageOutcome
+from lpr.domain.plate import PlateColour
 from lpr.imaging import decode_image
 from tests.agent.helpers import CAMERA, make_config, make_passage
 
@@ -22,6 +25,14 @@ def test_the_event_says_when_the_frame_was_captured_not_when_it_was_decided(tmp_
     assert event.processing_ms == pytest.approx(50, abs=0.01)
     assert (event.gate_name, event.camera_host) == ("Cổng chính", "192.168.1.100")
     assert event.weather == Weather(condition="nắng")
+
+
+@pytest.mark.parametrize("colour", list(PlateColour))
+def test_the_event_tells_the_plates_colour(tmp_path: Path, colour: PlateColour) -> None:
+    """A lorry's yellow plate and a private car's white one bear the same text."""
+    passage = replace(make_passage(), colour=colour)
+    event = plate_detected(passage, make_config(tmp_path).cameras[0], weather=None, max_message_bytes=900_000)
+    assert wire.event_data(event)["plate"]["colour"] == colour.value
 
 
 def test_the_box_is_in_pixels_of_the_picture_that_is_sent(tmp_path: Path) -> None:

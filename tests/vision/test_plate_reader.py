@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -87,6 +88,16 @@ async def test_a_plate_comes_with_all_that_is_known_of_it(workers: ThreadPoolExe
     assert read.probabilities.shape == (SLOTS, CLASSES)
     assert read.sharpness > 0
     assert read.crop.shape[1] > read.crop.shape[0]
+
+
+async def test_a_picture_without_colours_does_not_tell_a_plates(workers: ThreadPoolExecutor) -> None:
+    """By infrared a yellow plate looks white: the colour is then called other, and not what the network supposes."""
+    grey = frame().image[:, :, :1].repeat(3, axis=2)
+    stamped = cv2.putText(grey.copy(), "CAM 1", (10, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 255, 255))
+    reader = PlateReader(ToldDetector([Box(100, 50, 120, 30)]), ToldRecognizer(), workers)
+    for image, colour in ((grey, PlateColour.OTHER), (stamped, PlateColour.OTHER), (frame().image, PlateColour.YELLOW)):
+        (read,) = await reader.read(replace(frame(), image=image))
+        assert read.colour is colour
 
 
 async def test_no_plate_is_a_result_and_the_recognizer_is_left_alone(workers: ThreadPoolExecutor) -> None:
