@@ -8,24 +8,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any, Protocol
 
 import structlog
 
-from lpr.domain.clock import Clock, Instant
+from lpr.domain.clock import EARLIEST_BELIEVABLE, SET_BY, Clock, Instant
 from lpr.domain.errors import OutboxError
 from lpr.domain.events import ClockStatus, ErrorCode, Severity
 from lpr.outbox.base import Outbox
 
 TIME_ERROR = 5
 """What adjtimex(2) returns while nothing has set the clock right."""
-EARLIEST_BELIEVABLE = datetime(2026, 1, 1, tzinfo=UTC)
-"""This program is younger: a clock that says less has not been set since the box lost its power."""
 LOOK_EVERY_S = 1.0
-SET_BY_S = 1.0
-"""A wall clock that moved by so much against the monotonic one was set, not steered."""
 SKEW_MS, SKEW_OVER_MS = 5_000.0, 3_000.0
 """`CLOCK_SKEW` is raised above the first, and again only after the clocks stood closer than the second."""
 _TIMEX_BYTES = 512
@@ -97,7 +93,7 @@ class ClockWatch:
 
     async def _look(self, before: Instant, now: Instant) -> None:
         set_by_s = (now.monotonic_origin - before.monotonic_origin).total_seconds()
-        if abs(set_by_s) >= SET_BY_S:
+        if abs(set_by_s) >= SET_BY.total_seconds():
             log.warning("the wall clock was set", by_s=round(set_by_s, 1))
             self._on_set()
         try:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from lpr import wire
 from lpr.agent.settings import link_settings
+from lpr.agent.timekeeping import SKEW_MS
 from lpr.cli.findings import Finding, failed, ok, warn
 from lpr.config import AgentConfig
 from lpr.domain.errors import LinkError
@@ -21,7 +22,6 @@ from lpr.link.explain import explain
 from lpr.link.socketio_transport import SocketIoTransport, tls_context
 
 HELLO_WITHIN_S = 2.0
-SKEW_S = 5.0
 CERTIFICATE_WARNING_DAYS = 14
 HAPPY_EYEBALLS_S = 0.25
 """How long one address of a name is tried alone."""
@@ -114,7 +114,7 @@ async def _join(settings: LinkSettings) -> Sequence[Finding]:
     findings += [warn("back-end", f"in its answer to agent_hello {problem}") for problem in answer.problems]
     if answer.server_time is not None:
         away_s = (answer.server_time - datetime.now(UTC)).total_seconds()
-        if abs(away_s) > SKEW_S:
+        if abs(away_s) * 1000 > SKEW_MS:
             words = f"its clock is {abs(away_s):.0f} s {'ahead of' if away_s > 0 else 'behind'} this machine's"
             findings.append(warn("back-end", words, "one of the two is wrong; see the clock's line"))
     return findings

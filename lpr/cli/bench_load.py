@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lpr.cli import exits
 from lpr.cli.bench_folder import bench_folder, check_room
 from lpr.cli.options import print_json
 from lpr.domain.errors import ConfigError, LprError
@@ -34,7 +35,6 @@ BACKEND_WITHIN_S = 30.0
 EVENT_BYTES = 250_000
 EVENTS_PER_CAMERA_S = 0.6
 """What the sample clip makes at 25 frames a second."""
-EXIT_INTERRUPTED = 130
 MEBIBYTE = 1 << 20
 BARS = "▁▂▃▄▅▆▇█"
 _HEADINGS = ("time", "memory", "handles", "threads", "age p50", "p95", "drift", "fps", "events", "queue", "cores")
@@ -97,16 +97,16 @@ def soak(options: LoadOptions, *, seconds: float, data_dir: Path | None, as_json
         except KeyboardInterrupt:
             interrupted = True
     if interrupted and not looks:
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(exits.INTERRUPTED)
     verdict = verdict_on(looks, warm_up_of(looks[-1].at_s))
     if as_json:
         print_json(verdict.to_json())
     else:
         _print_verdict(looks, verdict)
     if interrupted:
-        raise typer.Exit(EXIT_INTERRUPTED)
+        raise typer.Exit(exits.INTERRUPTED)
     if verdict.failures:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.FAILED)
 
 
 # The surroundings -------------------------------------------------------------------------------------------------

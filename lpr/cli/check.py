@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lpr.cli import exits
 from lpr.cli.options import ConfigOption, JsonOption, print_json
 from lpr.domain.errors import ConfigError
 
@@ -46,9 +47,9 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             asyncio.run(_try(in_force, printer))
     printer.end()
     if in_force is None:
-        raise typer.Exit(2)
+        raise typer.Exit(exits.USAGE)
     if printer.failures:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.FAILED)
 
 
 def _configuration(path: Path | None) -> tuple[list[Finding], AgentConfig | None]:

@@ -17,13 +17,13 @@ from functools import partial
 from typing import TypeAlias
 
 from lpr.agent.settings import detail_of
-from lpr.agent.timekeeping import EARLIEST_BELIEVABLE, kernel_synchronised
+from lpr.agent.timekeeping import kernel_synchronised
 from lpr.cli.backend_checks import check_backend
 from lpr.cli.camera_checks import check_camera
 from lpr.cli.disk_checks import check_disk, check_log
 from lpr.cli.findings import Finding, fail, failed, ok, warn
 from lpr.config import AgentConfig, CameraConfig
-from lpr.domain.clock import SystemClock
+from lpr.domain.clock import EARLIEST_BELIEVABLE, SystemClock
 from lpr.domain.errors import LprError
 from lpr.domain.frame import Frame
 from lpr.outbox.files import lock_holder

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lpr.cli import exits
 from lpr.cli.options import JsonOption, print_json
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from lpr.backend.table import EventTable
 
 PREFERRED_PAGE_PORT = 8090
-EXIT_INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -179,9 +179,9 @@ class _Demo:
         else:
             _print_summary(console, summary, self._tally)
         if self._interrupted and not self._stay:
-            return EXIT_INTERRUPTED
+            return exits.INTERRUPTED
         complete = self._tally.right is None or self._tally.right == len(self._tally.expected)
-        return 0 if complete and self._tally.texts else 1
+        return 0 if complete and self._tally.texts else exits.FAILED
 
 
 def _print_summary(console: Console, summary: dict[str, Any], tally: Tally) -> None:

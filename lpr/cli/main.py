@@ -23,15 +23,12 @@ from typing import Annotated
 import typer
 
 import lpr
+from lpr.cli import exits
 from lpr.domain.errors import ConfigError, LprError
 from lpr.domain.secrets import mask_secrets
 
 COMMANDS = ("demo", "run", "read", "check", "queue", "config", "backend", "bench")
 """In the order of the help; each is a module of `lpr.cli` with `register(app)`, or with an `app` of sub-commands."""
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show_error(error)
         sys.exit(exit_code_of(error))
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(exits.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last stop: a person gets a line, the log gets the traceback
         _show_unexpected(error, debug=debug.on)
-        sys.exit(EXIT_FAILED)
+        sys.exit(exits.FAILED)
 
 
 class _Debug:
@@ -110,7 +107,7 @@ def _let_help_flow(app: typer.Typer) -> None:
 
 def exit_code_of(error: LprError) -> int:
     """2 where arguments or configuration are wrong, else 1."""
-    return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    return exits.USAGE if isinstance(error, ConfigError) else exits.FAILED
 
 
 def show_error(error: LprError) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lpr.cli import exits
 from lpr.cli.options import JsonOption, json_line
 from lpr.domain.errors import ConfigError
 
@@ -70,7 +71,7 @@ def read(
     with DecoderMessages():
         all_read = asyncio.run(_read(paths, options, output, device=device, detail=detail))
     if not all_read:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.FAILED)
 
 
 async def _read(

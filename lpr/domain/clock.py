@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+EARLIEST_BELIEVABLE = datetime(2026, 1, 1, tzinfo=UTC)
+"""This program is younger: a wall clock that says less has not been set since the box lost its power."""
+SET_BY = timedelta(seconds=1)
+"""A wall clock that moved by so much against the monotonic one was set; one that moved by less was steered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instant:

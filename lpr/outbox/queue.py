@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from lpr.domain.clock import Instant
+from lpr.domain.clock import EARLIEST_BELIEVABLE, Instant
 from lpr.domain.commands import EventRange
 from lpr.domain.errors import OutboxFullError
 from lpr.domain.events import ErrorCode, ErrorRaised, ProcessingStatus, QueueStatus, StoredEvent
@@ -29,7 +29,7 @@ from lpr.outbox.limits import (
     Losses,
     OutboxLimits,
 )
-from lpr.outbox.rows import EARLIEST_PLAUSIBLE, Burial, Row, RowMaker, State, Summary, summary_of
+from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary, summary_of
 from lpr.outbox.shelf import Counters, Droppable, Shelf
 from lpr.outbox.troubles import disk_low_error, near_full_error, overflow_error
 from lpr.wire import PLATE_DETECTED, from_json, parse_overflow_details
@@ -318,10 +318,10 @@ class Queue:
             return
         if keep_s <= 0:
             self._forget(self.shelf.kept(FORGOTTEN_AT_ONCE))
-        elif now >= EARLIEST_PLAUSIBLE:
+        elif now >= EARLIEST_BELIEVABLE:
             # What a clock that was never set says of a delivery is no reason to forget it.
             before = now - timedelta(seconds=keep_s)
-            self._forget(self.shelf.kept(FORGOTTEN_AT_ONCE, since=EARLIEST_PLAUSIBLE, before=before))
+            self._forget(self.shelf.kept(FORGOTTEN_AT_ONCE, since=EARLIEST_BELIEVABLE, before=before))
         if self._disk_room is not None:
             self._forget_excess(self.limits.least_free - sum(self._disk_room()))
 

@@ -7,16 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
-from lpr.domain.clock import Clock, Instant
+from lpr.domain.clock import EARLIEST_BELIEVABLE, SET_BY, Clock, Instant
 from lpr.domain.events import ErrorRaised, Event, Jpeg, ProcessingStatus
 from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.ids import EventIds
 from lpr.wire import event_body, event_type, from_json, moved_body, to_json
-
-EARLIEST_PLAUSIBLE = datetime(2025, 1, 1, tzinfo=UTC)
-"""A wall clock before this is one that was never set; no age is computed from it."""
-LEAST_MOVE = timedelta(seconds=1)
-"""A wall clock that moved by less, against the monotonic one, was steered and not set."""
 
 
 class State(IntEnum):
@@ -107,7 +102,7 @@ class Summary:
         """Seconds since it was recorded, never negative; 0 where the clock of then or of now cannot be believed."""
         if self.boot_id == boot_id:
             return max(0.0, now.monotonic_s - self.recorded_monotonic_s)
-        if min(self.recorded_at, now.wall) < EARLIEST_PLAUSIBLE:
+        if min(self.recorded_at, now.wall) < EARLIEST_BELIEVABLE:
             return 0.0
         return max(0.0, (now.wall - self.recorded_at).total_seconds())
 
@@ -172,7 +167,7 @@ class RowMaker:
             clock_synchronised=sure,
         )
         moved = now.monotonic_origin - event.occurred_at.monotonic_origin
-        if abs(moved) >= LEAST_MOVE and now.wall >= EARLIEST_PLAUSIBLE:
+        if abs(moved) >= SET_BY and now.wall >= EARLIEST_BELIEVABLE:
             # The clock was set between the frame and now. What it says now is the better.
             body = moved_body(body, moved, clock_synchronised=sure)
         return Row(
@@ -202,9 +197,9 @@ class RowMaker:
         now = self.now()
         right = self.clock_is_right(now)
         moved = now.monotonic_origin - Instant(recorded_at, recorded_monotonic_s).monotonic_origin
-        if now.wall < EARLIEST_PLAUSIBLE or (abs(moved) < LEAST_MOVE and not right):
+        if now.wall < EARLIEST_BELIEVABLE or (abs(moved) < SET_BY and not right):
             return None
-        if abs(moved) < LEAST_MOVE:
+        if abs(moved) < SET_BY:
             moved = timedelta()
         return Correction(
             body=to_json(moved_body(from_json(body), moved, clock_synchronised=right)),

@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
-from lpr.domain.clock import Clock, SystemClock
+from lpr.domain.clock import SET_BY, Clock, SystemClock
 from lpr.domain.commands import EventRange
 from lpr.domain.errors import OutboxError
 from lpr.domain.events import ErrorRaised, ProcessingStatus, QueueStatus, StoredEvent
@@ -31,7 +31,7 @@ from lpr.outbox.jobs import Job
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.opening import SENDING_UNSURE, OpenFiles, open_files
 from lpr.outbox.queue import CHUNK, Queue
-from lpr.outbox.rows import LEAST_MOVE, Burial, Row, RowMaker, State, Summary
+from lpr.outbox.rows import Burial, Row, RowMaker, State, Summary
 from lpr.outbox.shelf import as_dead_letter, as_entry
 from lpr.outbox.unwritten import Unwritten
 from lpr.outbox.writer import Outcomes, Writer
@@ -231,7 +231,7 @@ class SqliteOutbox:
         """Let the times of events that nobody has seen follow a wall clock that was set; says how many were."""
         now, maker = self._queue.maker.now(), self._queue.maker
         right = maker.clock_is_right(now)
-        stood_still = self._corrected_for is not None and abs(now.monotonic_origin - self._corrected_for) < LEAST_MOVE
+        stood_still = self._corrected_for is not None and abs(now.monotonic_origin - self._corrected_for) < SET_BY
         if not self._has_unsure or (stood_still and not right):
             return 0
         after: int | None = 0
