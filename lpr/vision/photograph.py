@@ -25,11 +25,11 @@ from lpr.vision.preprocess import PADDING_GREY
 
 TILE_PX: Final = 800
 """About the width and height of a tile; a smaller picture is one."""
-MAX_TILES_ACROSS: Final = 4
+MAX_TILES: Final = 16
 SMALL_TILE_PX: Final = 420
 """The same for a second round: of plates 26 to 36 pixels wide 89 % are then found for 67, and none more from smaller
 ones."""
-MAX_SMALL_TILES_ACROSS: Final = 6
+MAX_SMALL_TILES: Final = 36
 OVERLAP: Final = 0.2
 """Part of a tile that the next one shows, too: a plate narrower than that is whole in one of them."""
 
@@ -65,7 +65,7 @@ class PhotographReader:
         Raises `VisionError`.
         """
         found = list(await self._reader.detector.detect(image))
-        found += await self._in_tiles(image, TILE_PX, MAX_TILES_ACROSS)
+        found += await self._in_tiles(image, TILE_PX, MAX_TILES)
         looks = await self._reader.read_detections(image, found)
         looks += await self._reader.read_detections(image, await self._smaller(image, looks))
         first = best_of_each(looks)
@@ -78,18 +78,18 @@ class PhotographReader:
 
     async def _smaller(self, image: Image, looks: Sequence[PlateRead]) -> list[Detection]:
         """What smaller tiles show; of them only other plates, where one has been read for sure."""
-        found = await self._in_tiles(image, SMALL_TILE_PX, MAX_SMALL_TILES_ACROSS)
+        found = await self._in_tiles(image, SMALL_TILE_PX, MAX_SMALL_TILES)
         if all(read.plate.confidence < SURE for read in looks):
             return found
         return [each for each in found if all(each.box.iou(read.box) < SAME_PLATE for read in looks)]
 
-    async def _in_tiles(self, image: Image, side_px: float, most_across: int) -> list[Detection]:
+    async def _in_tiles(self, image: Image, side_px: float, most: int) -> list[Detection]:
         """What stands in each tile and is not cut by its edge: its neighbour has that whole."""
         height, width = image.shape[:2]
         whole = Box(0, 0, width, height)
         return [
             each
-            for tile in tiles(width, height, side_px, most_across)
+            for tile in tiles(width, height, side_px, most)
             for each in await self._in_part(image, tile)
             if not cut_by(tile, whole, each.box)
         ]
@@ -111,12 +111,16 @@ class PhotographReader:
         return [moved(each, -x, -y) for each in await self._reader.detector.detect(wide)]
 
 
-def tiles(width: int, height: int, side_px: float = TILE_PX, most_across: int = MAX_TILES_ACROSS) -> list[Box]:
+def tiles(width: int, height: int, side_px: float = TILE_PX, most: int = MAX_TILES) -> list[Box]:
     """Overlapping parts of a picture of `width` x `height` pixels, about `side_px` wide and high, row by row.
 
-    None where the whole is small enough; no more than `most_across` side by side or below one another.
+    None where the whole is small enough; no more than `most`, which are larger then and about as wide as high all the
+    same: a long strip is many tiles one after the other.
     """
-    across, down = (min(most_across, max(1, round(side / side_px))) for side in (width, height))
+    across, down = (max(1, round(side / side_px)) for side in (width, height))
+    if across * down > most:
+        across = min(most, max(1, round(across / math.sqrt(across * down / most))))
+        down = min(down, most // across)
     if across * down == 1:
         return []
     columns, rows = _spans(width, across), _spans(height, down)

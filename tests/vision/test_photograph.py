@@ -176,12 +176,30 @@ async def test_nothing_is_a_result(workers: ThreadPoolExecutor) -> None:
 
 def test_tiles_cover_a_picture_and_overlap_and_a_small_picture_has_none() -> None:
     assert tiles(1100, 700) == []
-    for width, height in ((1600, 900), (4000, 3000), (12_000, 500)):
+    for width, height in ((1600, 900), (4000, 3000), (12_000, 500), (300, 20_000)):
         covered = np.zeros((height, width), np.uint8)
         for tile in tiles(width, height):
             covered[int(tile.y) : int(tile.bottom), int(tile.x) : int(tile.right)] += 1
         assert covered.min() == 1
         assert covered.max() > 1
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "tile"),
+    [
+        ((1600, 900), 2, (889, 900)),
+        ((4000, 3000), 16, (1176, 882)),
+        ((9600, 6250), 15, (2286, 2404)),
+        ((12_000, 500), 15, (984, 500)),
+        ((300, 20_000), 16, (300, 1538)),
+    ],
+)
+def test_a_large_picture_has_larger_tiles_and_a_long_one_more_of_them_in_a_row(
+    size: tuple[int, int], count: int, tile: tuple[int, int]
+) -> None:
+    """A long screenshot of photographs was looked at in four tiles, in which no plate could be seen."""
+    there = tiles(*size)
+    assert (len(there), (there[0].width, there[0].height)) == (count, tile)
 
 
 def test_only_an_edge_inside_the_picture_cuts_a_plate() -> None:
