@@ -124,6 +124,8 @@ class ClipSource:
             return None
         if self._capture.grab():
             self._frames += 1
+            if self._frames == 1:
+                self._expect_from(self._capture.get("CAP_PROP_PTS") * self._period_s)
             self._at_s = self._time.next(self._capture.get("CAP_PROP_POS_MSEC") / 1000)
             return self._at_s
         self._ended = True
@@ -149,6 +151,11 @@ class ClipSource:
 
     def interrupt(self) -> None:
         """A disk answers by itself."""
+
+    def _expect_from(self, begins_s: float) -> None:
+        """A piece of a longer Matroska recording may say when it ends, and not how long it takes."""
+        if begins_s < self._expected_s:
+            self._expected_s -= max(0.0, begins_s)
 
 
 class SequenceSource:

@@ -62,10 +62,11 @@ class OpenCvCapture:
         return True
 
     def get(self, name: str) -> float:
-        """The value of a `CAP_PROP_…`; 0 where it is not known."""
+        """The value of a `CAP_PROP_…`; 0 where it is not known, to this OpenCV or of this stream."""
         import cv2
 
-        return float(self._capture.get(getattr(cv2, name)))
+        number = getattr(cv2, name, None)
+        return 0.0 if number is None else float(self._capture.get(number))
 
     def set(self, name: str, value: float) -> bool:
         """Set a `CAP_PROP_…`; False where the device refuses."""

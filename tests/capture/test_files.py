@@ -12,6 +12,7 @@ import pytest
 
 from lpr.capture.base import CameraSettings
 from lpr.capture.files import GAP_BETWEEN_SCENES_S, ClipSource, SequenceSource, media_files
+from lpr.capture.opencv import OpenCvCapture
 from lpr.capture.source import frames_of
 from lpr.domain.choices import Pace
 from lpr.domain.clock import SystemClock
@@ -146,6 +147,18 @@ def test_a_clip_that_ends_mid_frame_gives_its_frames_first_and_a_named_error_the
     assert isinstance(items[-1], CaptureError)
     assert f"cut{suffix}" in str(items[-1])
     assert "breaks off after" in str(items[-1])
+
+
+@pytest.mark.parametrize(("counted", "broken"), [(90_050, False), (90_100, True)])
+def test_a_piece_of_a_longer_recording_is_whole_though_it_says_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: int, broken: bool
+) -> None:
+    """What a recorder cuts into Matroska files goes on in time: this one begins after an hour, and says 3602 s."""
+    told = {"CAP_PROP_FRAME_COUNT": float(counted), "CAP_PROP_PTS": 90_000.0}
+    get = OpenCvCapture.get
+    monkeypatch.setattr(OpenCvCapture, "get", lambda self, name: told.get(name) or get(self, name))
+    items = read(write_clip(tmp_path / "gate.mp4", 50))
+    assert (len(frames(items)), bool(errors(items))) == (50, broken)
 
 
 def test_a_recording_without_its_index_is_an_error_that_says_so(tmp_path: Path) -> None:
