@@ -74,4 +74,4 @@ def test_the_contract_lists_every_error_code_and_every_command() -> None:
     assert codes is not None
     assert set(re.findall(r"`([A-Z_]+)`", codes[0])) == {each.value for each in ErrorCode}
     commands = text[text.index("## Commands to the agent") : text.index("## A handshake")]
-    assert set(re.findall(r"^\| `(\w+)` \|", commands, re.MULTILINE)) == set(wire._READERS)
+    assert set(re.findall(r"^\| `(\w+)` \|", commands, re.MULTILINE)) == set(wire.COMMANDS)
