@@ -186,7 +186,8 @@ class Agent:
             group.create_task(self._keep_remembering(), name="memory"),
             group.create_task(self._clock_watch().run(), name="clock"),
         ]
-        await self.start_cameras(tuple(camera.id for camera in self.config.cameras if camera.enabled))
+        if not self._stop.is_set():
+            await self.start_cameras(tuple(camera.id for camera in self.config.cameras if camera.enabled))
         if ready is not None:
             ready()
         watch = group.create_task(self._until_files_end(), name="files")

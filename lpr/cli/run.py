@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from lpr.config import AgentConfig, LoadedConfig
 
 
+_early_reloads: list[None] = []
+"""Filled by whoever sends SIGHUP before the agent is there to reload."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
     app.command("run")(run)
@@ -32,6 +36,9 @@ def run(config: ConfigOption = None) -> None:
     waits on disk. SIGHUP reads the configuration anew; a bad one is refused and the old one stays in force. Over files
     alone it ends by itself when they have been played and everything is acknowledged.
     """
+    # A reload that is asked for before there is an agent would end the program, and for good: systemd takes it for an
+    # end in good order.
+    signal.signal(signal.SIGHUP, lambda *_: _early_reloads.append(None))
     # The agent's parts take a second to import; `--help` must not.
     from lpr.capture.decoder_log import DecoderMessages
     from lpr.config import effective_config, load
@@ -89,22 +96,26 @@ async def _serve(agent: Agent, file: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, agent.stop)
     reloads: set[asyncio.Task[None]] = set()
+    started = asyncio.Event()
 
     def reload() -> None:
-        task = loop.create_task(_reload(agent, file))
+        task = loop.create_task(_reload(agent, file, started))
         reloads.add(task)
         task.add_done_callback(reloads.discard)
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    await agent.run()
+    if _early_reloads:
+        reload()  # the file may have been read before it was changed
+    await agent.run(ready=started.set)
 
 
-async def _reload(agent: Agent, file: Path) -> None:
+async def _reload(agent: Agent, file: Path, started: asyncio.Event) -> None:
     from lpr import logging
     from lpr.config import load
     from lpr.domain.errors import LprError
 
     log = logging.get_logger("agent")
+    await started.wait()
     try:
         loaded = await asyncio.to_thread(load, file)
     except ConfigError as error:

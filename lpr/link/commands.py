@@ -23,8 +23,9 @@ from lpr.wire import ReplyCode
 
 MAX_STRANGE = 32
 """Names of events that are no commands, of which the log says something."""
-MAX_WAITING = 32
-"""Commands that wait for their turn; one more is answered `BUSY` at once."""
+MAX_WAITING = 128
+"""Commands that wait for their turn; one more is answered `BUSY` at once. A back-end that sends where a slider stands
+while it moves sends a hundred in a moment, and the last one must not be the one that is refused."""
 
 Handler: TypeAlias = Callable[[CommandRequest], Awaitable[CommandReply]]
 """Does what a command says. An `LprError` that it raises is the answer; anything else is a fault of this program."""
@@ -69,7 +70,7 @@ class CommandInbox:
             if name in self._strange or len(self._strange) >= MAX_STRANGE:
                 return
             self._strange.add(name)
-        log.info("command answered", name=name, status=reply.status.value, message=reply.message)
+        log.info("command answered", name=name, status=reply.status.value, message=reply.message[: wire.MAX_TEXT])
 
     async def run(self) -> None:
         """Obey commands until cancelled; what then waits is answered with an error."""

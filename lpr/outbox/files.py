@@ -35,6 +35,13 @@ RESERVE_FILE_BYTES = 20 << 20
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
+class FilesGoneError(OSError):
+    """The queue's files were deleted, or others put in their place, while they are open: what is written is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ESTALE, "its files were deleted or replaced while the agent runs")
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file is damaged, as against busy, full or forbidden."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -64,6 +71,10 @@ def translate(error: sqlite3.Error | OSError, doing: str, path: Path) -> OutboxE
 def _hint(error: sqlite3.Error | OSError, path: Path) -> str | None:
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return "the disk is mounted read-only; one with errors turns so by itself: look at `dmesg`"
+    if isinstance(error, FilesGoneError):
+        return (
+            "what waits is still sent, as long as the agent runs: restart it when its local page shows an empty queue"
+        )
     denied = isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM)
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if denied or code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from lpr.outbox.files import (
     SEQUENCES_AHEAD,
     DirectoryLock,
     DiskReserve,
+    FilesGoneError,
     SideRecord,
     make_data_dir,
     translate,
@@ -64,6 +66,24 @@ class OpenFiles:
     log_file: LogFile
     folder: LogFolder
     queue: Queue
+    opened: tuple[os.stat_result, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._note_opened()
+
+    def _note_opened(self) -> None:
+        self.opened = tuple(os.stat(self.path.with_name(name)) for name in (DATABASE, PICTURES))
+
+    def look_whether_in_place(self) -> None:
+        """Raises `FilesGoneError` where the files have no longer the names that they were opened by: what is written to
+        a deleted file ends with the process.
+        """
+        try:
+            now = [os.stat(self.path.with_name(name)) for name in (DATABASE, PICTURES)]
+        except FileNotFoundError:
+            raise FilesGoneError from None
+        if not all(map(os.path.samestat, self.opened, now)):
+            raise FilesGoneError
 
     def close(self) -> None:
         """Let go of everything, of the right to the directory last."""
@@ -89,6 +109,7 @@ class OpenFiles:
             self.reading.connection = connect(self.path, read_only=True)
             self._use(PictureFile(self.path.with_name(PICTURES)), LogFile(self.path))
             self.folder = LogFolder(self.path)
+            self._note_opened()
         except (OutboxError, sqlite3.Error, OSError) as error:
             log.error("queue_rescue_failed", error=str(error))
             return False

@@ -164,6 +164,7 @@ class Writer:
     def _transact(self, jobs: Sequence[Job]) -> tuple[list[list[Ticket] | LprError], list[Ticket], int]:
         """What the jobs gave, what another process has put back, and the version of the data that was seen."""
         outcomes: list[list[Ticket] | LprError] = []
+        self._files.look_whether_in_place()
         with self._shelf.transaction():
             version = _data_version(self._shelf)
             revived = self._notice_others() if version != self._data_version else []

@@ -43,6 +43,8 @@ PICTURE_WIDTHS: Final = (480, 960, 1600)
 MAX_PASSAGES: Final = 200
 PAGE_PASSAGES: Final = 40
 MAX_FORM_BYTES: Final = 4096
+MAX_CONNECTIONS: Final = 100
+"""A browser keeps six; whoever comes beyond is hung up on."""
 CLOSE_GRACE_S: Final = 1.0
 """How long closing waits for answers that are being given."""
 
@@ -85,15 +87,31 @@ async def serve(
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            listener = await asyncio.get_running_loop().create_server(_door(runner), host, port)
         except OSError as error:
             raise WebError(
                 f"the local page cannot be served on {host}:{port}: {reason_of(error)}",
                 hint="set web.host and web.port to an address of this machine and a port that no other program holds",
             ) from error
-        yield ServedPage(host, runner.addresses[0][1])
+        try:
+            yield ServedPage(host, listener.sockets[0].getsockname()[1])
+        finally:
+            listener.close()
     finally:
         await runner.cleanup()
+
+
+def _door(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
+    """Lets in as many as there may be, and hangs up on the rest: whoever opens connections and keeps them (a scanner,
+    telephones that left) must not take the handles that the cameras, the queue and the link need.
+    """
+    server: Any = runner.server
+    return lambda: server() if len(server.connections) < MAX_CONNECTIONS else _TurnedAway()
+
+
+class _TurnedAway(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 def create_app(source: StatusSource, metrics: Metrics, *, only_local: bool = False) -> web.Application:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -136,6 +138,29 @@ async def test_a_reload_takes_what_is_good_and_refuses_what_is_not(tmp_path: Pat
         assert refused.data["errorCode"] == "CONFIG_REJECTED"
         assert "fpss" in refused.data["message"]
         assert "fps" in refused.data["message"]
+
+
+def catches(process: Process, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal, as the kernel tells."""
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{process.pid}/status").read_text("ascii"), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+async def test_a_reload_that_is_asked_for_while_it_starts_ends_nothing_and_is_done_when_it_has(tmp_path: Path) -> None:
+    async with Backend(BackendSettings(port=0, database=tmp_path / "backend.db")) as backend:
+        agent = await start(write_config(tmp_path, backend.url))
+        await until(lambda: catches(agent, signal.SIGHUP))
+        asked_at = datetime.now(UTC)
+        agent.send_signal(signal.SIGHUP)
+        await backend.wait_for(1, event_type="processing_status", timeout_s=60)
+        agent.send_signal(signal.SIGTERM)
+        code, log = await ended(agent)
+
+    assert code == 0, log
+    lines = [json.loads(line) for line in log.splitlines()]
+    events = {line["event"]: datetime.fromisoformat(line["time"]) for line in lines}
+    assert asked_at < events["starting"]
+    assert events["configuration taken anew"] > events["starting"]
 
 
 async def test_no_configuration_says_where_it_was_looked_for_and_how_to_make_one(tmp_path: Path) -> None:

@@ -200,6 +200,16 @@ async def test_what_is_recorded_without_a_back_end_waits_and_is_replayed_by_the_
     assert {event.boot_id for event in detected} == {first.boot_id}
 
 
+async def test_a_stop_before_the_cameras_have_started_is_an_end_in_good_order(
+    tmp_path: Path, model_cache: Path, backend: Backend
+) -> None:
+    agent = Agent(agent_config(tmp_path, model_cache, backend.url))
+    agent.stop()
+    await agent.run()
+    assert not agent.pipelines
+    assert not await backend.events(event_type=DETECTED)
+
+
 async def test_a_second_agent_on_one_data_directory_is_refused(
     tmp_path: Path, model_cache: Path, backend: Backend
 ) -> None:

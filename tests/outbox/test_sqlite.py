@@ -590,6 +590,35 @@ async def test_on_a_full_disk_events_are_held_deliverable_and_written_when_there
     await outbox.close()
 
 
+@pytest.mark.parametrize("folder_is_made_again", [False, True])
+async def test_events_recorded_into_deleted_files_are_not_called_recorded_and_what_waits_is_delivered(
+    disk: SqliteStore, folder_is_made_again: bool
+) -> None:
+    outbox = await disk.open()
+    (kept,) = await recorded(outbox, 1, original_bytes=30_000)
+    shutil.rmtree(disk.data_dir)
+    if folder_is_made_again:
+        disk.data_dir.mkdir()
+    with pytest.raises(OutboxError, match="deleted or replaced while the agent runs; the event is held") as caught:
+        await outbox.record(detection("29B1", original_bytes=200_000), link_up=True)
+    assert "restart it" in (caught.value.hint or "")
+
+    waiting = await outbox.waiting(limit=9)
+    assert [ticket.sequence for ticket in waiting] == [1, 2]
+    for ticket, size in zip(waiting, (30_000, 200_000), strict=True):
+        entry = await outbox.load(ticket.event_id)
+        assert entry is not None
+        assert entry.original_image is not None
+        assert len(entry.original_image.data) == size
+    assert (await outbox.status()).unwritten == 1
+    await outbox.settle([kept.event_id])
+    assert [ticket.sequence for ticket in await outbox.waiting(limit=9)] == [2]
+    outbox._writer.next_try_s = 0.0
+    await asyncio.sleep(0)
+    assert outbox._writer.failure is not None
+    await outbox.close()
+
+
 async def test_on_a_full_disk_deliveries_and_burials_take_effect_at_once(disk: SqliteStore) -> None:
     outbox = await disk.open()
     first, second, third = await recorded(outbox, 3, original_bytes=30_000)

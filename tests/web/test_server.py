@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 from dataclasses import replace
@@ -17,7 +18,7 @@ from lpr.imaging import decode_image
 from lpr.metrics import Metrics, Stage
 from lpr.testing.status import FakeStatusSource
 from lpr.web import draw
-from lpr.web.server import create_app, serve
+from lpr.web.server import MAX_CONNECTIONS, create_app, serve
 from lpr.web.source import DeliveryState, LinkView, SeenPlate
 
 Client = Any
@@ -353,6 +354,25 @@ async def test_an_address_that_is_not_ours_is_said_in_words(
     with pytest.raises(WebError, match=host):
         async with serve(source, metrics, host=host, port=0):
             pass
+
+
+async def test_connections_that_are_kept_open_are_bounded_and_those_within_are_served(
+    source: FakeStatusSource, metrics: Metrics
+) -> None:
+    async with serve(source, metrics, port=0) as page:
+        kept = [await asyncio.open_connection("127.0.0.1", page.port) for _ in range(MAX_CONNECTIONS)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", page.port)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()
+        first_reader, first = kept[0]
+        first.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert (await first_reader.readline()).startswith(b"HTTP/1.1 ")
+        assert b'"status"' in await first_reader.read()
+        async with aiohttp.ClientSession() as session, session.get(page.url) as answer:
+            assert answer.status == 200, "there is room for one again"
+        for _, each in kept:
+            each.close()
 
 
 async def test_closing_does_not_wait_for_those_who_look(source: FakeStatusSource, metrics: Metrics) -> None:
