@@ -288,7 +288,7 @@ async def test_at_the_limit_status_goes_first_then_original_images_of_the_oldest
 
 
 async def test_errors_go_before_detections_and_the_newest_stay(store: Store) -> None:
-    outbox = await store.open(limits=small(5_000))
+    outbox = await store.open(limits=small(5_400))
     troubles = await overflows(outbox)
     for n in range(4):
         await record(outbox, f"29A{n}", original_bytes=0)
@@ -302,7 +302,7 @@ async def test_errors_go_before_detections_and_the_newest_stay(store: Store) -> 
     lost = [parse_overflow_details(error.details) for error in troubles if error.code == "QUEUE_OVERFLOW"]
     assert any(overflow.detections for overflow in lost)
     assert (await names(outbox))[-1] in ("29A19", "QUEUE_OVERFLOW")
-    assert (await outbox.status()).bytes <= 5_000 + 1500
+    assert (await outbox.status()).bytes <= 5_400 + 1500
     await outbox.close()
 
 
