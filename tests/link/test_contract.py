@@ -1,4 +1,4 @@
-"""CONTRACT.md, held against three servers: in the same process, the small back-end, a real Node server."""
+"""node_backend/CONTRACT.md, held against three servers: in the same process, the small back-end, a real Node server."""
 
 from __future__ import annotations
 
