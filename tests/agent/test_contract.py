@@ -1,4 +1,4 @@
-"""node_backend/CONTRACT.md's tables of commands and of error codes, each row with the whole agent and the real Node server."""
+"""The contract's tables of commands and of error codes, each row with the whole agent and the real Node server."""
 
 from __future__ import annotations
 

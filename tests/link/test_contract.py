@@ -1,4 +1,4 @@
-"""node_backend/CONTRACT.md, held against three servers: in the same process, the small back-end, a real Node server."""
+"""The contract, held against three servers: in the same process, the small back-end, a real Node server."""
 
 from __future__ import annotations
 
