@@ -82,7 +82,7 @@ def bench(
     from lpr import logging
     from lpr.agent.bench.streams import LoadOptions
     from lpr.cli import bench_load
-    from lpr.cli.demo import sample_clip
+    from lpr.cli.sample import sample_clip
 
     options = LoadOptions(
         clip=clip or sample_clip(),
@@ -129,7 +129,7 @@ def _bench_stages(
 
     from lpr import logging
     from lpr.agent.bench.stages import bench as measure
-    from lpr.cli.demo import sample_clip
+    from lpr.cli.sample import sample_clip
 
     logging.configure(level="error")
     console = Console(stderr=True)

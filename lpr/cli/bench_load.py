@@ -19,6 +19,7 @@ import typer
 from lpr.cli import exits
 from lpr.cli.bench_folder import bench_folder, check_room
 from lpr.cli.options import print_json
+from lpr.cli.ports import free_port
 from lpr.domain.errors import ConfigError, LprError
 
 if TYPE_CHECKING:
@@ -131,9 +132,7 @@ def _at_hand(options: LoadOptions, data_dir: Path | None, seconds: float) -> Ite
 @contextmanager
 def _small_backend(folder: Path) -> Iterator[str]:
     """`lpr-agent backend` as a child, so that its time and memory are not the agent's. Raises `LprError`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         sys.executable,
         "-m",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +15,8 @@ import typer
 
 from lpr.cli import exits
 from lpr.cli.options import JsonOption, print_json
+from lpr.cli.ports import free_port
+from lpr.cli.sample import expected_texts, sample_clip
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -226,32 +226,3 @@ async def _watching(console: Console, backend: Backend, table: EventTable, *, li
             with suppress(asyncio.CancelledError):
                 await task
             screen.update(table.render(), refresh=True)
-
-
-def sample_clip() -> Path:
-    """The clip that travels with the package."""
-    from importlib import resources
-
-    return Path(str(resources.files("lpr"))) / "assets" / "gate.mp4"
-
-
-def expected_texts(clip: Path) -> tuple[str, ...]:
-    """The plates of a clip, from the JSON file beside it where there is one."""
-    try:
-        vehicles = json.loads(clip.with_suffix(".json").read_text("utf-8"))
-        return tuple(str(vehicle["text"]) for vehicle in vehicles)
-    except (OSError, ValueError, TypeError, KeyError):
-        return ()
-
-
-def free_port(preferred: int) -> int:
-    """`preferred` where nobody listens there, else one that is free."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    return preferred

@@ -20,7 +20,7 @@ from lpr.domain.errors import CaptureError, ConfigError, ImageError, LprError
 from lpr.domain.frame import Frame, Image
 from lpr.domain.geometry import Quad
 from lpr.domain.passage import Passage, PassageOutcome
-from lpr.domain.plate import PlateColour, PlateRead, PlateText
+from lpr.domain.plate import REPORTED_FROM, PlateColour, PlateRead, PlateText
 from lpr.domain.secrets import mask_secrets
 from lpr.imaging import decode_image
 from lpr.tracking.grammar import decide
@@ -93,7 +93,7 @@ class ReadOptions:
 
     fps: float = 8.0
     min_confidence: float = 0.0
-    sure_confidence: float = 0.8
+    sure_confidence: float = REPORTED_FROM
     every_frame: bool = False
 
 

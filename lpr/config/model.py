@@ -35,6 +35,7 @@ from lpr.domain.errors import ConfigError
 from lpr.domain.events import Weather
 from lpr.domain.geometry import Point, crosses_itself, polygon_area
 from lpr.domain.passage import Action, ActionRule
+from lpr.domain.plate import REPORTED_FROM
 
 MAX_CAMERAS = 32
 MAX_ROI_POINTS = 64
@@ -236,7 +237,7 @@ class VisionConfig(Section):
         examples=["AUTO", "CPU", "GPU"],
     )
     min_confidence: Fraction = Field(
-        default=0.8, description="reads below this are not reported as plates, 0..1", examples=[0.8]
+        default=REPORTED_FROM, description="reads below this are not reported as plates, 0..1", examples=[0.8]
     )
     precision: Annotated[Precision, BeforeValidator(lower_case)] = Field(
         default=Precision.AUTO, description="auto: as the device does it best | bf16 | f16 | f32", examples=["auto"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lpr.domain.frame import Image
 from lpr.domain.geometry import Box, Quad
+
+REPORTED_FROM: Final = 0.8
+"""A text of less confidence, 0..1, is not reported as a plate where nothing else is configured."""
 
 
 class PlateColour(StrEnum):

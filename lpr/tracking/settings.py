@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lpr.domain.choices import EmitRule
 from lpr.domain.geometry import Box, Point
 from lpr.domain.passage import Action, ActionRule
-from lpr.domain.plate import PlateText
+from lpr.domain.plate import REPORTED_FROM, PlateText
 
 Decide: TypeAlias = Callable[[NDArray[np.float32], float, int | None], PlateText]
 """Turns voted probabilities, float32 [slots, classes], the probability of two rows, and the number of characters in the
@@ -51,7 +51,7 @@ class TrackingSettings:
     """Polygon in fractions of the frame; plates whose centre is outside are not looked at. Empty: everything."""
 
     emit: EmitRule = EmitRule.SETTLED
-    min_confidence: float = 0.8
+    min_confidence: float = REPORTED_FROM
     min_frames: int = 2
     min_agreement: float = 0.5
     """Share of the (weighted) frames that must have read the voted text by themselves."""

@@ -9,7 +9,7 @@ import cv2
 
 from lpr.agent.service import Agent
 from lpr.backend.server import Backend, BackendSettings
-from lpr.cli.demo import expected_texts, sample_clip
+from lpr.cli.sample import expected_texts, sample_clip
 from tests.agent.helpers import make_config
 
 SIDE = (960, 540)

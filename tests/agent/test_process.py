@@ -14,7 +14,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from lpr.backend.server import Backend, BackendSettings
-from lpr.cli.demo import expected_texts, sample_clip
+from lpr.cli.sample import expected_texts, sample_clip
 from tests.agent.test_service import DETECTED, clip_camera, until
 
 PROGRAM = (sys.executable, "-m", "lpr.cli")

@@ -16,7 +16,7 @@ import structlog
 from lpr.agent import service
 from lpr.agent.service import Agent
 from lpr.backend.server import Backend, BackendSettings
-from lpr.cli.demo import expected_texts, sample_clip
+from lpr.cli.sample import expected_texts, sample_clip
 from lpr.config import AgentConfig, TrackingConfig
 from lpr.domain.errors import OutboxLockedError, VisionError
 from lpr.domain.events import AgentState, CameraState

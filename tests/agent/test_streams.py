@@ -16,7 +16,7 @@ import pytest
 from lpr.agent.service import Agent
 from lpr.backend.server import Backend, BackendSettings
 from lpr.backend.store import StoredEvent
-from lpr.cli.demo import sample_clip
+from lpr.cli.sample import sample_clip
 from lpr.config import AgentConfig
 from lpr.domain.clock import SystemClock, isoformat_ms
 from lpr.domain.events import CameraState

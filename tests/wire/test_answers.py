@@ -134,3 +134,17 @@ def test_no_answer_at_all_breaks_the_reader(answer: list[object], strict: bool) 
     named = answer[0].get("eventId") if answer and isinstance(answer[0], dict) else None
     if named is not None and named != EVENT_ID:
         assert isinstance(ack, wire.Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"status": "done"}, "the answer's status is 'done', the contract has no such one"),
+        ({"eventId": EVENT_ID}, "the answer has no status"),
+        ("stored", "the answer is text 'stored', it must be an object with a status"),
+        ("", "the answer is empty text, it must be an object with a status"),
+        (7, "the answer is a number, it must be an object with a status"),
+    ],
+)
+def test_what_cannot_be_read_is_told_as_it_came(answer: object, words: str) -> None:
+    assert wire.parse_ack((answer,), EVENT_ID) == wire.Unreadable(words)

@@ -17,7 +17,7 @@ from lpr.agent.bench.streams import LoadOptions, Streams, load_config
 from lpr.backend.server import Backend, BackendSettings
 from lpr.capture.base import CameraSettings
 from lpr.capture.looped import LoopedClip
-from lpr.cli.demo import sample_clip
+from lpr.cli.sample import sample_clip
 from lpr.domain.errors import CaptureError, ConfigError, OutboxLockedError
 
 QUICK = Spread(p50=40.0, p95=80.0, worst=120.0)
