@@ -61,8 +61,11 @@ class Recognition:
 class PlateDetector(Protocol):
     """Finds plates in a picture."""
 
-    async def detect(self, image: Image) -> tuple[Detection, ...]:
-        """The plates in `image` (uint8 H x W x 3, BGR), surest first; empty where none is. Raises `VisionError`."""
+    async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
+        """The plates in `image` (uint8 H x W x 3, BGR), surest first; empty where none is. Raises `VisionError`.
+
+        `min_confidence` 0..1 is a threshold other than the detector's own.
+        """
         ...
 
 

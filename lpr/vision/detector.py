@@ -32,19 +32,20 @@ class OpenVinoDetector:
         self.min_confidence = stored if min_confidence is None else min_confidence
         self._workers, self._timer = engine.workers, timer
 
-    async def detect(self, image: Image) -> tuple[Detection, ...]:
+    async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         """The plates in `image`, surest first; see `PlateDetector`."""
         loop, start = asyncio.get_running_loop(), time.perf_counter()
         scaled, place = await loop.run_in_executor(self._workers, letterbox, image, self.network.size)
         ready = time.perf_counter()
-        found = await self.network.infer(scaled, partial(self._decode, place=place))
+        least = self.min_confidence if min_confidence is None else min_confidence
+        found = await self.network.infer(scaled, partial(self._decode, place=place, min_confidence=least))
         if self._timer is not None:
             self._timer.stage(Stage.SCALE, (ready - start) * 1000)
             self._timer.stage(Stage.DETECT, (time.perf_counter() - ready) * 1000)
         return found
 
-    def _decode(self, outputs: Outputs, place: Letterbox) -> tuple[Detection, ...]:
+    def _decode(self, outputs: Outputs, place: Letterbox, min_confidence: float) -> tuple[Detection, ...]:
         if OUTPUT not in outputs:
             raise VisionError(f"{self.network.name} has no output named {OUTPUT}, but {', '.join(outputs)}")
         raw: NDArray[np.float32] = outputs[OUTPUT]
-        return decode(raw, place, self.min_confidence)
+        return decode(raw, place, min_confidence)

@@ -33,6 +33,12 @@ MAX_SMALL_TILES: Final = 36
 OVERLAP: Final = 0.2
 """Part of a tile that the next one shows, too: a plate narrower than that is whole in one of them."""
 
+FAINT: Final = 0.2
+"""What the detector calls a plate so surely is read: red plates and other rare ones often get no more. A camera looks
+again a moment later, and would read four times as much for it."""
+CLEAR: Final = 0.35
+"""What it calls a plate less surely is none unless it was read for sure."""
+
 SURE: Final = 0.8
 """Where a plate was read with this confidence, smaller tiles are searched for others alone, and nobody steps back."""
 BEYOND_DOUBT: Final = 0.95
@@ -64,7 +70,7 @@ class PhotographReader:
 
         Raises `VisionError`.
         """
-        found = list(await self._reader.detector.detect(image))
+        found = await self._detect(image)
         found += await self._in_tiles(image, TILE_PX, MAX_TILES)
         looks = await self._reader.read_detections(image, found)
         looks += await self._reader.read_detections(image, await self._smaller(image, looks))
@@ -74,7 +80,7 @@ class PhotographReader:
         looks += await self._reader.read_detections(image, closer)
         if all(read.plate.confidence < SURE for read in looks):
             looks += await self._reader.read_detections(image, await self._from_afar(image))
-        return best_of_each(looks)
+        return tuple(read for read in best_of_each(looks) if believed(read))
 
     async def _smaller(self, image: Image, looks: Sequence[PlateRead]) -> list[Detection]:
         """What smaller tiles show; of them only other plates, where one has been read for sure."""
@@ -82,6 +88,9 @@ class PhotographReader:
         if all(read.plate.confidence < SURE for read in looks):
             return found
         return [each for each in found if all(each.box.iou(read.box) < SAME_PLATE for read in looks)]
+
+    async def _detect(self, image: Image) -> list[Detection]:
+        return list(await self._reader.detector.detect(image, FAINT))
 
     async def _in_tiles(self, image: Image, side_px: float, most: int) -> list[Detection]:
         """What stands in each tile and is not cut by its edge: its neighbour has that whole."""
@@ -102,13 +111,13 @@ class PhotographReader:
 
     async def _in_part(self, image: Image, part: Box) -> list[Detection]:
         shown = image[int(part.y) : int(part.bottom), int(part.x) : int(part.right)]
-        return [moved(each, part.x, part.y) for each in await self._reader.detector.detect(shown)]
+        return [moved(each, part.x, part.y) for each in await self._detect(shown)]
 
     async def _from_afar(self, image: Image) -> list[Detection]:
         height, width = image.shape[:2]
         x, y = math.ceil(STEP_BACK * width), math.ceil(STEP_BACK * height)
         wide = np.pad(image, ((y, y), (x, x), (0, 0)), constant_values=PADDING_GREY)
-        return [moved(each, -x, -y) for each in await self._reader.detector.detect(wide)]
+        return [moved(each, -x, -y) for each in await self._detect(wide)]
 
 
 def tiles(width: int, height: int, side_px: float = TILE_PX, most: int = MAX_TILES) -> list[Box]:
@@ -167,6 +176,11 @@ def best_of_each(reads: Sequence[PlateRead]) -> tuple[PlateRead, ...]:
             kept.append(read)
     judged = [doubted(read, [other for other in reads if other.box.iou(read.box) >= SAME_PLATE]) for read in kept]
     return tuple(sorted(judged, key=lambda each: -each.plate.confidence))
+
+
+def believed(read: PlateRead) -> bool:
+    """Whether it is taken for a plate at all: the detector says so, or its text does."""
+    return read.detection_confidence >= CLEAR or read.plate.confidence >= SURE
 
 
 def doubted(read: PlateRead, looks: Sequence[PlateRead]) -> PlateRead:

@@ -41,7 +41,7 @@ class HeldDetector:
         self.go_on = asyncio.Event()
         self.shown: list[int] = []
 
-    async def detect(self, image: Image) -> tuple[Detection, ...]:
+    async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         self.shown.append(int(image[0, 0, 0]))
         self.begun.set()
         await self.go_on.wait()
@@ -130,7 +130,7 @@ class FailingDetector:
         self.words = words
         self.asked = 0
 
-    async def detect(self, image: Image) -> tuple[Detection, ...]:
+    async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         self.asked += 1
         if self.words:
             raise VisionError(self.words)

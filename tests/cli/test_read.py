@@ -33,7 +33,7 @@ TEXT = "51K12345"
 class BrightRectangle:
     """Finds the bright rectangle of a picture."""
 
-    async def detect(self, image: Image) -> tuple[Detection, ...]:
+    async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         rows, columns = np.nonzero(image[:, :, 0] > 120)
         if not len(rows):
             return ()

@@ -27,14 +27,18 @@ class WhiteDetector:
 
     least: float = 0.04
     most: float = 0.7
+    confidence: float = 0.9
+    own_threshold: float = 0.35
     shown: list[tuple[int, int]] = field(default_factory=list)
 
-    async def detect(self, image: Image) -> tuple[Detection, ...]:
+    async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         self.shown.append((image.shape[1], image.shape[0]))
         _, _, stats, _ = cv2.connectedComponentsWithStats((image[:, :, 0] == WHITE).astype(np.uint8))
         boxes = [Box(*(float(side) for side in row[:4])) for row in stats[1:]]
         seen = [box for box in boxes if self.least <= box.width / image.shape[1] <= self.most]
-        return tuple(Detection(box, Quad.of_box(box), 0.9) for box in seen)
+        if self.confidence < (self.own_threshold if min_confidence is None else min_confidence):
+            return ()
+        return tuple(Detection(box, Quad.of_box(box), self.confidence) for box in seen)
 
 
 @dataclass
@@ -156,6 +160,18 @@ def test_surroundings_stay_in_the_picture_and_nearly_all_of_it_is_no_closer_look
     assert surroundings(Box(0, 0, 60, 20), 700, 500) == Box(0, 0, 120, 64)
     assert surroundings(Box(100, 50, 400, 200), 700, 500) is None
     assert surroundings(Box(-500, -500, 60, 20), 700, 500) is None
+
+
+@pytest.mark.parametrize(
+    ("detection", "sure", "told"),
+    [(0.25, 0.95, ["29A00007"]), (0.25, 0.7, []), (0.4, 0.7, ["29A00007"]), (0.15, 0.99, [])],
+)
+async def test_what_is_hardly_taken_for_a_plate_counts_where_it_is_read_for_sure(
+    workers: ThreadPoolExecutor, detection: float, sure: float, told: list[str]
+) -> None:
+    """The army's red plates: clear to anybody, and little like a plate to the detector."""
+    image = picture(400, 300, (Box(100, 80, 120, 40), 7, sure))
+    assert await texts(WhiteDetector(confidence=detection), image, workers) == told
 
 
 async def test_a_look_that_says_something_else_makes_the_surest_one_less_sure(workers: ThreadPoolExecutor) -> None:

@@ -58,6 +58,13 @@ async def test_an_empty_road_has_no_plate(vision: Vision) -> None:
     assert await (await vision.reader("CPU")).read(frame_of(np.full((480, 640, 3), 120, np.uint8))) == ()
 
 
+async def test_what_the_detector_finds_depends_on_how_sure_it_has_to_be(vision: Vision) -> None:
+    detector, image = (await vision.reader("CPU", Detail.FAST)).detector, load_golden().image
+    (plate,) = await detector.detect(image)
+    assert await detector.detect(image, plate.confidence + 0.01) == ()
+    assert len(await detector.detect(image, 0.01)) > 1
+
+
 async def test_two_cameras_share_a_reader_and_may_ask_for_it_at_once(vision: Vision) -> None:
     first, second = await asyncio.gather(vision.reader("CPU"), vision.reader("cpu"))
     assert first is second
