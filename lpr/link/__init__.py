@@ -10,7 +10,8 @@ socketio_transport.py  Transport over python-socketio; web_socket.py and packets
 explain.py names.py    why a connection could not be made, in words; the back-end's name, looked up apart
 relay.py               Relay: outbox -> delivery -> transport, connected again for ever
 clearer.py             what the answers said, carried out in the outbox
-ledger.py complaints.py   the link in numbers and words; what is wrong with the back-end's answers
+ledger.py              the link in numbers and words; complaints.py: what is wrong with the back-end's answers;
+                       outages.py: what the log says of its comings and goings
 clocks.py              the back-end's clock, and the alarm that wakes the relay
 commands.py            CommandInbox: what the back-end asks for, one at a time, always answered
 files.py               the two small things that outlive a restart: epoch, seen command ids

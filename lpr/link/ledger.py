@@ -15,10 +15,8 @@ from lpr.domain.clock import Clock
 from lpr.domain.errors import LinkError, LinkRefusedError
 from lpr.link.base import LinkPhase, LinkState
 from lpr.link.complaints import Complaints
+from lpr.link.outages import OutageLog
 from lpr.outbox.base import Ticket
-
-SAME_FAILURE_AGAIN_S = 600.0
-"""An outage that goes on is logged once in this time: in a week of it there are 20 000 attempts."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +41,7 @@ class Ledger:
         self._clock = clock
         self._metrics = metrics
         self._on_change = on_change
-        self._logged_failure: tuple[str, float] | None = None
-        """What was said last of a failed attempt and when, since the last connection that stood."""
+        self._outages = OutageLog(clock)
         self._complaints = Complaints(clock, lambda words: self.change(complaint=words))
         self._counts = _Counts()
         self._state = LinkState(
@@ -88,7 +85,7 @@ class Ledger:
             connections=self._state.connections + 1,
             failed_attempts=0,
         )
-        self._logged_failure = None
+        self._outages.connected(self._state.url)
         if self._metrics is not None:
             self._metrics.connected()
             self._metrics.link(up=True)
@@ -110,15 +107,7 @@ class Ledger:
         )
         if self._metrics is not None:
             self._metrics.connect_failed("refused" if refused else "unreachable")
-        self._log_failure(error)
-
-    def _log_failure(self, error: LinkError) -> None:
-        now_s, before = self._clock.now().monotonic_s, self._logged_failure
-        if before is not None and before[0] == error.message and now_s - before[1] < SAME_FAILURE_AGAIN_S:
-            log.debug("no link to the back-end", error=error.message, hint=error.hint)
-            return
-        self._logged_failure = (error.message, now_s)
-        log.warning("no link to the back-end", error=error.message, hint=error.hint)
+        self._outages.failed(error)
 
     # The events
 

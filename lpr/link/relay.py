@@ -126,10 +126,13 @@ class Relay:
         self._ended = asyncio.Event()
         self._grace_until_s = float("inf")
         self._lost: str | None = None
+        self._lost_hint = _LOST_HINT
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm = Alarm(self._clock, self._wake.set)
         self._progress_at_s = 0.0
         self._token: str | None = None
+        self._greets = True
+        """Whether the back-end answered the last hello, or may: none has been sent."""
         outbox.on_recording(lambda: self._delivery.expected(self._now()))
         outbox.on_recorded(self._recorded)
 
@@ -219,7 +222,7 @@ class Relay:
         if self._stopping.is_set():
             raise LinkError("the agent is stopping")
         transport = self._make_transport()
-        self._lost = None
+        self._lost, self._lost_hint = None, _LOST_HINT
         transport.on_command(self._on_command)
         transport.on_disconnect(self._on_lost)
         try:
@@ -251,7 +254,6 @@ class Relay:
         self._delivery.link_up(self._now(), replay_per_second=replay_per_second)
         self._progress_at_s = self._now()
         self._ledger.connected()
-        log.info("connected to the back-end", url=self._settings.url, replay_per_second=replay_per_second)
 
     async def _hold(self, transport: Transport) -> None:
         """Deliver over a connection that stands, until it is lost or we are done."""
@@ -265,7 +267,7 @@ class Relay:
             self._ledger.disconnected()
         if self._lost is None:
             return
-        error = LinkError(f"the connection to {self._settings.url} was lost: {self._lost}", hint=_LOST_HINT)
+        error = LinkError(f"the connection to {self._settings.url} was lost: {self._lost}", hint=self._lost_hint)
         self._ledger.failed(error)
         if self._delivery.passed_on_this_link == 0:
             raise error
@@ -275,8 +277,17 @@ class Relay:
         answer: asyncio.Future[Sequence[object]] = asyncio.get_running_loop().create_future()
         sent_at_s = self._now()
         greeting = wire.hello(agent_id=self._settings.agent_id, version=self._settings.version)
-        await transport.emit(wire.HELLO, greeting, lambda args: None if answer.done() else answer.set_result(args))
-        await self._first_of(answer, self._settings.deadlines.hello_s)
+
+        def answered(args: Sequence[object]) -> None:
+            self._greets = True
+            if not answer.done():
+                answer.set_result(args)
+
+        await transport.emit(wire.HELLO, greeting, answered)
+        hello_s = self._settings.deadlines.hello_s
+        await self._first_of(answer, hello_s if self._greets else hello_s * _SHARE_OF_HELLO)
+        if self._lost is None:
+            self._greets = answer.done()
         wishes = wire.parse_hello_answer(answer.result() if answer.done() else ())
         for problem in wishes.problems:
             log.warning("agent_hello was answered with nonsense", problem=problem)
@@ -357,7 +368,7 @@ class Relay:
             case Send():
                 await self._send(transport, action)
             case AbortLink(reason):
-                log.warning("giving the connection up", reason=reason, hint=_SILENT_HINT)
+                self._lost_hint = _SILENT_HINT
                 transport.abort(reason)
             case _:
                 self._perform_on_outbox(action)
@@ -527,8 +538,12 @@ class Relay:
             self._alarm.set(max(min(moments), now_s), now_s)
 
 
+_SHARE_OF_HELLO = 0.1
+"""Of its time is waited for the answer of a back-end that gave none on the connection before: most know no hello, and
+what is recorded meanwhile is no live event. One that comes later is heard, and waited for the next time."""
 _SILENT_HINT = (
-    "a back-end must call the acknowledgement of every event within seconds; where it does, the network swallows things"
+    "nothing is lost: events wait on disk; a back-end must call the acknowledgement of every event within seconds; "
+    "where it does, the network swallows things"
 )
 _LOST_HINT = "nothing is lost: events wait on disk; look at the back-end's log, and at the network between"
 

@@ -18,7 +18,7 @@ from lpr.domain.errors import LinkBusyError, LinkError, LinkRefusedError, Outbox
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState
-from lpr.link.ledger import SAME_FAILURE_AGAIN_S
+from lpr.link.outages import AGAIN_AFTER_S
 from lpr.metrics import Metrics, Stage
 from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.memory import MemoryOutbox
@@ -223,6 +223,46 @@ async def test_a_back_end_that_never_greets_gets_the_defaults_after_two_seconds(
         assert not site.relay.link_up
         await clock.advance(0.2)
         assert await site.pending() == 0
+
+
+async def test_a_back_end_that_never_greets_is_waited_for_once_and_again_when_it_has_answered() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = None
+    async with joined(backend, clock) as site:
+        await clock.advance(2.1)
+        assert site.relay.link_up
+        backend.drop()
+        await clock.advance(0.5 + 0.3)
+        assert site.relay.link_up, "a fifth of a second is enough"
+        backend.hello = ({"images": "none"},)
+        backend.drop()
+        await clock.advance(0.8)
+        [live] = await site.record()
+        await clock.settle()
+        assert backend.stored[live]["data"]["originalImage"] == ""
+        backend.hello = None
+        backend.drop()
+        await clock.advance(0.5 + 1.0)
+        assert not site.relay.link_up, "it has answered before"
+        await clock.advance(1.5)
+        assert site.relay.link_up
+
+
+async def test_a_link_that_comes_and_goes_is_logged_a_few_times_and_then_now_and_then() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    with structlog.testing.capture_logs() as lines:
+        async with joined(backend, clock) as site:
+            for number in range(120):
+                await site.record()
+                await clock.advance(5.0)
+                assert site.relay.link_up
+                backend.drop(f"no answer for {number / 10} s")
+                await clock.advance(1.0)
+    said = [line["event"] for line in lines if line["log_level"] != "debug"]
+    assert said.count("no link to the back-end") in (3, 4, 5, 6)
+    assert said.count("connected to the back-end") in (3, 4, 5, 6)
+    assert any("comes and goes" in event for event in said)
+    assert len(said) <= 6 + 6 + 2
 
 
 async def test_nonsense_in_the_greeting_is_passed_over() -> None:
@@ -464,7 +504,7 @@ async def test_an_outage_that_goes_on_is_logged_now_and_then_and_its_end_and_the
     refuse(10_000)
     with structlog.testing.capture_logs() as lines:
         async with joined(backend, clock) as site:
-            await clock.advance(SAME_FAILURE_AGAIN_S - 60)
+            await clock.advance(AGAIN_AFTER_S - 60)
             assert told(lines) == ["nobody listens"]
             assert site.relay.state().failed_attempts > 10
             await clock.advance(120)
