@@ -339,7 +339,9 @@ class Delivery:
         return None
 
     def _leave_the_mute_lane(self, event_type: str) -> None:
-        """Events of this type are answered after all: what waits goes where it belongs."""
+        """Events of this type are answered after all: what waits goes where it belongs, and so do dead letters."""
+        if unheard := self._histories.heard_again(event_type):
+            self._out.append(Revive(unheard))
         for ticket in self._mute.answered(event_type):
             if self._is_replay(ticket, self._histories.of(ticket.event_id)):
                 self._page.append(ticket)

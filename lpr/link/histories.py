@@ -48,6 +48,7 @@ class Histories:
         self._known: OrderedDict[str, History] = OrderedDict()
         self._passed = 0
         self._wronged: list[str] = []
+        self._unheard: dict[str, list[str]] = {}
         self._detections_passed = 0
 
     def of(self, event_id: str) -> History:
@@ -94,7 +95,13 @@ class Histories:
             history.unanswered += 1
         if event_type == PLATE_DETECTED or history.unanswered < self._limits.soft_failures:
             return None
+        if len(unheard := self._unheard.setdefault(event_type, [])) < self._limits.histories:
+            unheard.append(event_id)
         return f"sent {history.attempt} times, and the back-end answers no {event_type}, though it takes detections"
+
+    def heard_again(self, event_type: str) -> tuple[str, ...]:
+        """Events of this type are answered. Returns the dead letters among them that never were."""
+        return tuple(self._unheard.pop(event_type, ()))
 
     def an_event_passed(self, event_type: str) -> tuple[str, ...]:
         """The back-end took an event, or rejected it: link and back-end as such work. Returns the dead letters that are

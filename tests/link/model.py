@@ -135,9 +135,9 @@ class World:
 
     def _revive(self) -> None:
         for name in self.to_revive & self.graves.keys():
-            assert self.dead.pop(name) == "NOT_TAKEN"
+            del self.dead[name]
             self.to_revive.remove(name)
-            self.soft[name] = 0
+            self.soft[name] = self.unanswered[name] = 0
             self.disk[name] = replace(self.graves.pop(name), attempts=0, recorded_offline=True)
             self.disk = dict(sorted(self.disk.items(), key=lambda entry: int(entry[0][1:])))
             self.machine.recorded(self.now, self.disk[name])
@@ -188,7 +188,7 @@ class World:
                 case Bury(buried, code, _):
                     self._buried(buried.event_id, code)
                 case Revive(names):
-                    assert all(self.dead[name] == "NOT_TAKEN" for name in names)
+                    assert all(self.dead[name] in ("NOT_TAKEN", "UNANSWERED") for name in names)
                     self.to_revive.update(names)
                     self._revive()
                 case GaveUp(emission, unanswered):

@@ -137,6 +137,11 @@ def test_an_error_that_nobody_answers_is_a_dead_letter_after_ten_sends_while_det
         live(world, 10.0, Stored())
     assert world.dead == {error: "UNANSWERED"}
     assert 10 <= sum(send.ticket.event_id == error for send in world.sends.values()) <= 12
+    # Its author has added the line that was missing.
+    world.record(ERROR)
+    world.heal()
+    assert not world.dead
+    assert error in world.stored
 
 
 def test_without_a_detection_that_passes_nothing_is_given_up() -> None:
