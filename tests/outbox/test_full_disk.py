@@ -1,6 +1,6 @@
 """A disk that is really full: a file system of its own, mounted for the test, that another program fills up.
 
-(`test_sqlite.py` has what can be tried without one.)
+(`test_held.py` has what can be tried without one.)
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lpr.outbox.sqlite import SqliteOutbox
 from lpr.testing.clock import FakeClock
 from lpr.wire import parse_overflow_details
 from tests.outbox.helpers import SqliteStore, detection, picture
-from tests.outbox.test_sqlite import until
+from tests.outbox.inside import until
 
 DISK_BYTES = 160 << 20
 

@@ -14,7 +14,7 @@ from lpr.domain.errors import OutboxFullError
 from lpr.outbox.base import Outbox, Ticket
 from lpr.testing.clock import FakeClock
 from tests.outbox.helpers import SqliteStore, Store, detection, failure
-from tests.outbox.test_sqlite import empty_disk, fill_disk, until
+from tests.outbox.inside import empty_disk, fill_disk, until
 
 LONG_AGO = datetime(1970, 1, 1, 0, 5, tzinfo=UTC)
 TODAY = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
