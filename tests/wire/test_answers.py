@@ -20,6 +20,8 @@ OK = {"status": "ok", "eventId": EVENT_ID}
         ((OK,), wire.Stored()),
         (({"status": "ok"},), wire.Stored()),
         ((OK, "something else"), wire.Stored()),
+        ((None, OK), wire.Stored()),
+        ((None, {"status": "retry"}), wire.Retry(None)),
         (({"status": "duplicate", "eventId": EVENT_ID},), wire.Duplicate()),
         (
             ({"status": "rejected", "eventId": EVENT_ID, "code": "NO_GATE", "message": "không có cổng"},),

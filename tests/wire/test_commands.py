@@ -137,7 +137,7 @@ def test_no_command_at_all_breaks_the_reader(name: str, args: list[object]) -> N
 def test_a_refusal_names_the_command_wherever_its_id_stands() -> None:
     assert wire.command_id_of([{"commandId": "a", "data": 3}]) == "a"
     assert wire.command_id_of([{"data": {"commandId": "b"}}]) == "b"
-    for nothing in ([], [None], ["x"], [{"commandId": 3}], [{"commandId": "x" * 9999}]):
+    for nothing in ([], [None], ["x"], [{"commandId": 3}], [{"commandId": ""}], [{"commandId": "x" * 9999}]):
         assert wire.command_id_of(nothing) is None
 
 
@@ -178,6 +178,14 @@ def test_changes_nested_without_end_are_refused() -> None:
         inner = inner["a"]
     with pytest.raises(ProtocolError, match="nested deeper"):
         wire.snake_case_changes(deep)
+
+
+def test_changes_in_a_list_get_pythons_names_too_and_a_key_that_is_no_text_is_refused() -> None:
+    assert wire.snake_case_changes({"roiList": [{"minX": 1}, [2, "half \ud800"]]}) == {
+        "roi_list": [{"min_x": 1}, [2, "half ?"]]
+    }
+    with pytest.raises(ProtocolError, match="a key must be text, this one is a number"):
+        wire.snake_case_changes({3: 1})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
