@@ -109,6 +109,9 @@ class Progress:
     heard_s_ago: float | None = None
 
 
+MESSAGE_TOO_LARGE = "a message was larger than the back-end, or a proxy before it, takes (close code 1009)"
+"""The reason of an end that the other side has named so."""
+
 OnAck: TypeAlias = Callable[[Sequence[object]], None]
 """Called with the arguments of the back-end's answer, at most once an emit."""
 OnCommand: TypeAlias = Callable[[str, Sequence[object]], Awaitable[Mapping[str, Any]]]

@@ -136,6 +136,14 @@ def attempt(ticket: Ticket, body: Mapping[str, Any], number: int, now: Instant, 
     return wire.Delivery(attempt=number, replayed=replayed, sent_at=now.wall, age_ms=max(0.0, age_s * 1000.0))
 
 
+def rough_size(ticket: Ticket, packing: Packing) -> int:
+    """Bytes of a message as it was made of this event, near enough, and never above what it was made to fit into."""
+    text = packing.images is ImageMode.BASE64
+    return min(
+        _ENVELOPE_BYTES + (wire.base64_size(ticket.size_bytes) if text else ticket.size_bytes), packing.wanted_bytes
+    )
+
+
 def _fitted(original: Jpeg | None, room: int, packing: Packing) -> tuple[Jpeg | None, str | None]:
     """The picture to send, and why there is none although one was recorded."""
     if original is None or packing.images is ImageMode.NONE or _travel_size(original, packing) <= room:

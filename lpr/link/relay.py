@@ -27,7 +27,7 @@ from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.errors import LinkError, OutboxError
 from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Revive, Send, Settle
 from lpr.link.backoff import ConnectWait
-from lpr.link.base import LinkPhase, LinkSettings, LinkState, OnCommand, Transport, TransportFactory
+from lpr.link.base import MESSAGE_TOO_LARGE, LinkPhase, LinkSettings, LinkState, OnCommand, Transport, TransportFactory
 from lpr.link.clearer import Clearer, OnRejected
 from lpr.link.clocks import Alarm, ServerClock, ring_after
 from lpr.link.delivery import LATE_ANSWERS, Delivery
@@ -42,6 +42,7 @@ from lpr.link.packing import (
     fits_as_it_is,
     largest_size,
     pack,
+    rough_size,
 )
 from lpr.outbox.base import Entry, Outbox, Ticket
 
@@ -260,7 +261,7 @@ class Relay:
         try:
             await self._deliver(transport)
         finally:
-            self._delivery.link_down(self._now(), wanted=self._lost is None)
+            self._delivery.link_down(self._now(), wanted=self._lost is None or self._learned_from_the_loss())
             for emission in list(self._sent):
                 self._strike(emission)
             self._perform_without_link()
@@ -470,13 +471,27 @@ class Relay:
         ):
             self._server_clock.told(said, sent.sent_at_s)
 
+    def _learned_from_the_loss(self) -> bool:
+        """Whether the other side said that a message was too large, and those that follow will be smaller."""
+        if self._lost != MESSAGE_TOO_LARGE or not self._sent:
+            return False
+        broke_bytes = max(rough_size(sent.ticket, self._packing) for sent in self._sent.values())
+        if broke_bytes <= wire.MIN_MESSAGE_BYTES:
+            return False
+        self._learn_what_is_borne(broke_bytes)
+        self._lost_hint = (
+            "nothing is lost: original images are scaled until the messages are taken; raise maxHttpBufferSize at the "
+            "back-end, or the limit of the proxy before it"
+        )
+        return True
+
     def _learn_what_is_borne(self, broke_bytes: int) -> None:
         bears_bytes = self._bearable.broke(broke_bytes, self._now())
         self._packing = replace(self._packing, bears_bytes=bears_bytes)
         log.warning("large messages break the connection", broke_bytes=broke_bytes, bears_bytes=bears_bytes)
         self._tell(
-            f"messages of {broke_bytes} bytes break the connection and smaller ones do not: original images are scaled"
-            f" to {bears_bytes} bytes now; raise maxHttpBufferSize at the back-end and limits of proxies before it, or"
+            f"messages of {broke_bytes} bytes break the connection: original images are scaled so that they have"
+            f" {bears_bytes} at most; raise maxHttpBufferSize at the back-end and limits of proxies before it, or"
             " lower backend.max_message_bytes"
         )
 

@@ -30,7 +30,7 @@ import socketio
 from engineio import base_client as engineio_clients
 
 from lpr.domain.errors import LinkError, LinkUntrustedError
-from lpr.link.base import LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
+from lpr.link.base import MESSAGE_TOO_LARGE, LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
 from lpr.link.explain import Stage, explain, refusal, sent_elsewhere, timed_out, too_old
 from lpr.link.names import NameResolver
 from lpr.link.packets import event_packet, read_answer
@@ -348,6 +348,8 @@ class SocketIoTransport:
             return
         if self._web_socket is not None and self._web_socket.too_large:
             reason = f"the back-end sent a message of more than {MAX_INCOMING_BYTES >> 20} MiB"
+        elif self._web_socket is not None and self._web_socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            reason = MESSAGE_TOO_LARGE
         self._reason = reason
         self._fail_joining(
             LinkError(

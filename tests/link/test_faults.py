@@ -20,6 +20,7 @@ from lpr.link.base import DeliveryLimits, LinkDeadlines, LinkPhase
 from tests.faults.node import NodeBackend
 from tests.faults.proxy import TcpProxy
 from tests.link.parts import QUICK, Site, picture, running, settings
+from tests.outbox.helpers import status
 
 pytestmark = pytest.mark.node
 
@@ -236,7 +237,7 @@ async def test_a_limit_of_size_that_nobody_speaks_of_is_found_and_kept_to(node_b
     async def fault(what: str) -> None:
         faults.append(what)
 
-    await node_backend.settings(maxPayload=40_000)
+    await node_backend.fault("terminate", minBytes=40_000)
     async with running(settings(node_backend.url, limits=QUICK_LIMITS), on_server_fault=fault) as site:
         await site.until(lambda: site.relay.link_up)
         heavy = await site.record(5, original=picture(480, 320, noise=True))
@@ -257,6 +258,36 @@ async def test_a_limit_of_size_that_nobody_speaks_of_is_found_and_kept_to(node_b
     assert any(stored[name].get("originalImageOmitted") == "link_lost" for name in heavy)
     assert all(0 < stored[name]["originalImage"]["bytes"] < 30_000 for name in later)
     assert "break the connection" in faults[0]
+
+
+async def test_a_limit_of_size_that_the_server_names_is_kept_to_at_once_though_every_event_is_too_large(
+    node_backend: NodeBackend,
+) -> None:
+    await node_backend.settings(maxPayload=40_000)
+    async with joined(node_backend) as site:
+        ids = await site.record(12, original=picture(480, 320, noise=True))
+        await stored_once(node_backend, site, ids, timeout_s=8.0)
+        assert not site.rejections
+        state = site.relay.state()
+        assert 2 <= state.connections <= 5
+        assert "larger than the back-end" in (state.last_error or "")
+        assert "maxHttpBufferSize" in (state.remedy or "")
+    assert all(0 < message["data"]["originalImage"]["bytes"] < 30_000 for message in node_backend.stored())
+
+
+async def test_an_event_that_can_be_no_smaller_than_the_named_limit_is_buried_and_stops_nobody(
+    node_backend: NodeBackend,
+) -> None:
+    async with joined(node_backend) as site:
+        await node_backend.settings(maxPayload=1_200)
+        await node_backend.kick()
+        await site.record(1)
+        for _ in range(200):
+            if site.rejections:
+                break
+            await site.outbox.put_status(status(at=site.clock.now()))
+            await asyncio.sleep(0.05)
+        assert [rejection.code for rejection in site.rejections] == ["LINK_LOST"]
 
 
 async def test_junk_from_the_server_ends_the_connection_and_nothing_else(node_backend: NodeBackend) -> None:

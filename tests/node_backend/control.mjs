@@ -1,6 +1,6 @@
 // For the tests of lpr-agent: a second port on which faults are switched on and commands are sent. Not to be copied.
 //
-//   POST /fault    {kind, count?, types?, match?, ...}  or null: how the next events are treated
+//   POST /fault    {kind, count?, types?, match?, minBytes?, ...}  or null: how the next events are treated
 //   POST /settings {token?, hello?, joinDelayMs?, maxPayload?}   the last is for connections from then on
 //   POST /command  {name, args?, timeoutMs?}            emitted to the newest agent with a callback; its answer
 //   POST /kick, /close, /forget, /reset
@@ -86,6 +86,7 @@ export function control({ ai, store, settings, newestAgent }) {
     intercept: async (socket, name, message, ack) => {
       received.push({ name, eventId: message?.eventId, delivery: message?.delivery, at: Date.now() });
       if (!fault || (fault.types && !fault.types.includes(name))) return false;
+      if (fault.minBytes && JSON.stringify(message).length < fault.minBytes) return false;
       if (fault.match && !JSON.stringify(message).includes(fault.match)) return false;
       const current = fault;
       if (current.count !== undefined && (current.count -= 1) < 0) return false;
