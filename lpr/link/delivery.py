@@ -11,9 +11,8 @@ Everything kept here is a cache of the outbox: whatever memory forgets is found 
 **Order.** Live events go first, in order of recording. A live event is one recorded on the present connection and never
 sent; everything else is backlog, which keeps a pace of its own: see `pace`.
 
-**Window.** At most `window` events in flight, and about `in_flight_s` seconds of the uplink's bytes. It opens by one
-with each event taken and halves when one is put off: a server that restarts or struggles is never met by a flood. A
-server that puts off everything is asked one event at a time, at growing distance.
+**Window.** At most `window` events in flight, and about `in_flight_s` seconds of the uplink's bytes; fewer at first and
+where the back-end puts events off: see `window`.
 
 **Put off.** `retry` waits as long as the back-end says, everything else ever longer. Unreadable answers do not count as
 failures; the event is sent again. **Poison**, an event that takes the link down, goes alone, then without its original
@@ -28,17 +27,19 @@ answer: it alone is sent again. So is one of a type that the back-end never answ
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Revive, Send, Settle
 from lpr.link.base import DeliveryLimits, LinkDeadlines, Progress
+from lpr.link.deferred import Deferred
 from lpr.link.histories import Histories, History
 from lpr.link.line import Line
+from lpr.link.listing import Listing
 from lpr.link.mute import Mute
 from lpr.link.pace import Pace
+from lpr.link.window import Window
 from lpr.outbox.base import Ticket
 from lpr.wire import PROCESSING_STATUS, Ack, Duplicate, Rejected, Retry, SoftFailure, Stored, Unreadable
 
@@ -49,10 +50,7 @@ NOT_TAKEN = "NOT_TAKEN"
 LINK_LOST = "LINK_LOST"
 """Dead letter: the connection broke every time that this event was sent."""
 
-_FIRST_WINDOW = 2
-"""A lost answer must be overtaken to be told from a lost link, which takes two in flight."""
 _SHORTEST_RETRY_S = 0.1
-_FIRST_HOLD_S, _MAX_HOLD_S = 0.1, 5.0
 LATE_ANSWERS = 64
 """Emissions that nobody waits for any more, and of which an answer is still heard."""
 
@@ -78,19 +76,17 @@ class Delivery:
         self._pace = Pace(limits.window)
         self._histories = Histories(limits)
         self._mute = Mute()
+        self._window = Window(limits.window)
+        self._deferred = Deferred(limits.deferred)
+        self._disk = Listing()
 
         self._up = False
         self._up_since = 0.0
         self._aborting = False
-        self._window = 1
         self._passed_here = 0
-        self._refusals = 0
-        self._hold_until = 0.0
 
         self._live: OrderedDict[str, Ticket] = OrderedDict()
         self._page: deque[Ticket] = deque()
-        self._deferred: dict[str, tuple[float, Ticket]] = {}
-        self._due: list[tuple[float, str]] = []
         self._suspects: OrderedDict[str, Ticket] = OrderedDict()
         self._in_flight: dict[int, Flight] = {}
         self._leaving: dict[str, Ticket] = {}
@@ -103,11 +99,6 @@ class Delivery:
         self._given_up = 0
         self._answered_order = 0
 
-        self._more_on_disk = True
-        self._more_since_fetch = False
-        self._fetching = False
-        self._fetch_not_before = 0.0
-
     # What others may know
 
     @property
@@ -118,10 +109,8 @@ class Delivery:
     @property
     def drained(self) -> bool:
         """Nothing waits that is known of, here or on disk, and everything that left has left the disk too."""
-        return not (
-            self._more_on_disk
-            or self._fetching
-            or self._live
+        return self._disk.has_shown_all and not (
+            self._live
             or self._page
             or self._deferred
             or self._suspects
@@ -145,11 +134,11 @@ class Delivery:
     def link_up(self, now: float, *, replay_per_second: float | None = None) -> None:
         """A connection stands. `replay_per_second` bounds the backlog: None is no bound, 0 is no backlog at all."""
         self._up, self._up_since, self._aborting = True, now, False
-        self._window, self._refusals, self._hold_until = min(_FIRST_WINDOW, self._limits.window), 0, 0.0
+        self._window.came_up()
         self._passed_here = self._answered_order = 0
         self._line.came_up(now)
         self._pace.came_up(now, replay_per_second)
-        self._look_again()
+        self._disk.look_again()
 
     def link_down(self, now: float, *, wanted: bool = False) -> None:
         """The connection has ended; `wanted` where we closed it, which says nothing about the events in flight."""
@@ -164,7 +153,7 @@ class Delivery:
         self._live.clear()
         self._page.clear()
         self._mute.clear()
-        self._look_again()
+        self._disk.look_again()
 
     # The outbox
 
@@ -177,14 +166,13 @@ class Delivery:
         if ticket.event_type == PROCESSING_STATUS:
             self._replace_status(ticket)
         elif not self._up or _was_sent_or_waited(ticket) or len(self._live) >= self._limits.live_queue:
-            self._look_again()
+            self._disk.look_again()
         elif not self._is_known(ticket.event_id):
             self._live[ticket.event_id] = ticket
 
     def page(self, now: float, tickets: Sequence[Ticket], limit: int) -> None:
         """What `Fetch` asked for, in order of recording."""
-        self._fetching = False
-        self._more_on_disk = self._more_since_fetch or len(tickets) >= limit
+        self._disk.ended(full=len(tickets) >= limit)
         known = self._known_ids()
         for ticket in tickets:
             if ticket.event_type == PROCESSING_STATUS and self._newest_status is None:
@@ -193,12 +181,11 @@ class Delivery:
                 self._page.append(ticket)
         if not self._up:
             self._page.clear()
-            self._look_again()
+            self._disk.look_again()
 
     def fetch_failed(self, now: float) -> None:
         """The outbox could not be read: ask again in a moment."""
-        self._fetching = False
-        self._fetch_not_before = now + self._limits.first_retry_s
+        self._disk.failed(again_at=now + self._limits.first_retry_s)
 
     def left(self, event_ids: Iterable[str]) -> None:
         """`Settle` or `Bury` has been carried out."""
@@ -284,8 +271,8 @@ class Delivery:
             moments += [flight.sent_at + self._ack_s for flight in self._in_flight.values() if self._overtaken(flight)]
         if self._window_has_room() and self._alone_in_flight() is None:
             moments += self._moments_to_send()
-        if self._more_on_disk and not self._fetching and self._fetch_not_before:
-            moments.append(self._fetch_not_before)
+        if (fetch_at := self._disk.next_at) is not None:
+            moments.append(fetch_at)
         return min((moment for moment in moments if moment > now), default=None)
 
     # Choosing
@@ -294,8 +281,9 @@ class Delivery:
         """The next event to send, whether it is backlog, and whether alone; None where nothing may go now."""
         if self._alone_in_flight() is not None:
             return None
-        self._wake_deferred(now)
-        if not self._window_has_room() or now < self._hold_until:
+        # Events whose time has come go to the head of the backlog.
+        self._page.extendleft(reversed(self._deferred.woken(now)))
+        if not self._window_has_room() or now < self._window.shut_until:
             return self._choose_mute(now)
         ticket = self._peek_live()
         backlog = self._peek_backlog(now)
@@ -320,7 +308,7 @@ class Delivery:
         return [flight for flight in self._in_flight.values() if not self._mute.has_lane(flight.ticket.event_type)]
 
     def _window_has_room(self) -> bool:
-        return len(self._in_the_window()) < self._window
+        return len(self._in_the_window()) < self._window.size
 
     def _choose_mute(self, now: float) -> tuple[Ticket, bool, bool] | None:
         """As `_choose`, of what goes in the lane for mute types, which keeps no pace, but a wish for no backlog."""
@@ -362,7 +350,7 @@ class Delivery:
         if not self._page or not self._pace.is_due(now):
             return None
         flying = sum(flight.backlog for flight in self._in_the_window())
-        return self._page[0] if self._pace.has_room(flying, self._window) else None
+        return self._page[0] if self._pace.has_room(flying, self._window.size) else None
 
     def _set_aside(self, ticket: Ticket) -> bool:
         """True where this ticket is not sent in its turn: it has left, is stale, goes alone, or in the mute lane."""
@@ -376,17 +364,6 @@ class Delivery:
             return True
         return False
 
-    def _wake_deferred(self, now: float) -> None:
-        """Events whose time has come go to the head of the backlog."""
-        woken = []
-        while self._due and self._due[0][0] <= now:
-            moment, event_id = heapq.heappop(self._due)
-            held = self._deferred.get(event_id)
-            if held is not None and held[0] == moment:
-                del self._deferred[event_id]
-                woken.append(held[1])
-        self._page.extendleft(reversed(woken))
-
     def _suspect_is_due(self, now: float) -> bool:
         while self._suspects:
             event_id, ticket = next(iter(self._suspects.items()))
@@ -399,7 +376,7 @@ class Delivery:
         return False
 
     def _nothing_else_waits(self) -> bool:
-        return not (self._live or self._page or self._more_on_disk or self._fetching or self._in_flight)
+        return self._disk.has_shown_all and not (self._live or self._page or self._in_flight)
 
     def _alone_in_flight(self) -> Flight | None:
         return next((flight for flight in self._in_flight.values() if flight.alone), None)
@@ -410,9 +387,9 @@ class Delivery:
 
     def _moments_to_send(self) -> Iterator[float]:
         """When something that waits for its time, not for an input, may be sent."""
-        yield self._hold_until
-        if self._due:
-            yield max(self._due[0][0], self._hold_until)
+        yield self._window.shut_until
+        if (due_at := self._deferred.next_at) is not None:
+            yield max(due_at, self._window.shut_until)
         if (next_at := self._pace.next_at) is not None and (self._page or self._suspects):
             yield next_at
             for event_id in list(self._suspects)[:1]:
@@ -428,8 +405,7 @@ class Delivery:
             self._pace.sent(now)
         else:
             self._pace.sent_live(now)
-        if self._hold_until:
-            self._hold_until = now + self._hold_s()
+        self._window.sent(now)
         self._emissions += 1
         self._in_flight[self._emissions] = Flight(ticket, self._emissions, now, backlog, alone)
         bare = self._histories.is_to_be_bare(ticket.event_id)
@@ -449,11 +425,9 @@ class Delivery:
         )
 
     def _fetch(self, now: float) -> None:
-        if self._fetching or not self._more_on_disk or now < self._fetch_not_before:
+        if not self._disk.may_begin(now) or len(self._page) > self._limits.page // 2 or self._deferred.is_full:
             return
-        if len(self._page) > self._limits.page // 2 or len(self._deferred) >= self._limits.deferred:
-            return
-        self._fetching, self._more_since_fetch, self._fetch_not_before = True, False, 0.0
+        self._disk.begin()
         self._out.append(Fetch(self._limits.page, frozenset(self._known_ids())))
 
     # Silence
@@ -511,14 +485,10 @@ class Delivery:
         self._passed_here += 1
         if wronged := self._histories.an_event_passed(ticket.event_type):
             self._out.append(Revive(wronged))
-        self._refusals, self._hold_until = 0, 0.0
-        self._window = min(self._limits.window, self._window + 1)
+        self._window.taken()
 
     def _not_taken(self, now: float, flight: Flight, ack: Retry | SoftFailure | Unreadable) -> None:
-        self._refusals += 1
-        self._window = max(1, self._window // 2)
-        if self._refusals >= self._limits.window:
-            self._hold_until = now + self._hold_s()
+        self._window.put_off(now)
         event_id = flight.ticket.event_id
         wait_s = self._histories.put_off(event_id)
         if isinstance(ack, Retry) and ack.after_ms is not None:
@@ -527,10 +497,6 @@ class Delivery:
             self._leave(flight.ticket, NOT_TAKEN, reason)
         else:
             self._defer(now, flight.ticket, wait_s)
-
-    def _hold_s(self) -> float:
-        doublings = min(16, self._refusals - self._limits.window)
-        return float(min(_MAX_HOLD_S, _FIRST_HOLD_S * 2**doublings))
 
     def _answered_late(self, emission: int, ack: Ack) -> bool:
         """An answer to an emission that was given up: what it says of the event is as true as ever."""
@@ -559,7 +525,7 @@ class Delivery:
 
     def _forget(self, event_id: str) -> None:
         """Take an event out of the places from which it would be sent again. (Queues skip what is leaving.)"""
-        self._deferred.pop(event_id, None)
+        self._deferred.take(event_id)
         self._suspects.pop(event_id, None)
         self._mute.take(event_id)
         for emission, flight in list(self._in_flight.items()):
@@ -578,13 +544,9 @@ class Delivery:
     def _defer(self, now: float, ticket: Ticket, wait_s: float) -> None:
         if self._is_stale_status(ticket):
             return
-        while len(self._deferred) >= self._limits.deferred:
-            # The one that waits longest goes back to the disk; paging has paused, so it will not come back at once.
-            latest = max(self._deferred, key=lambda event_id: self._deferred[event_id][0])
-            del self._deferred[latest]
-            self._look_again()
-        self._deferred[ticket.event_id] = (now + wait_s, ticket)
-        heapq.heappush(self._due, (now + wait_s, ticket.event_id))
+        if self._deferred.put(ticket, now + wait_s):
+            # What was let go is still on disk; paging has paused, so it will not come back at once.
+            self._disk.look_again()
 
     def _blame(self, now: float, flight: Flight) -> None:
         """The link was lost with this event in flight."""
@@ -601,11 +563,11 @@ class Delivery:
         before, self._newest_status = self._newest_status, ticket.event_id
         for event_id in (before, ticket.event_id):
             if event_id is not None:
-                self._deferred.pop(event_id, None)
+                self._deferred.take(event_id)
                 self._suspects.pop(event_id, None)
                 self._mute.take(event_id)
         if not self._up:
-            self._look_again()
+            self._disk.look_again()
         elif before in self._live:
             self._live = OrderedDict(
                 (ticket.event_id, ticket) if event_id == before else (event_id, kept)
@@ -618,10 +580,6 @@ class Delivery:
         return ticket.event_type == PROCESSING_STATUS and ticket.event_id != self._newest_status
 
     # Memory
-
-    def _look_again(self) -> None:
-        """Something may be on disk that is not here; a listing that is under way may not show it."""
-        self._more_on_disk = self._more_since_fetch = True
 
     def _known_ids(self) -> set[str]:
         return {
