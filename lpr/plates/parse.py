@@ -69,6 +69,22 @@ def matching_formats(text: str, rows: int | None = None, top: int | None = None)
     return tuple(sorted(fitting, key=lambda each: -preference(each, rows)))
 
 
+@lru_cache(maxsize=4096)
+def begins_longer(text: str, rows: int | None = None) -> bool:
+    """Whether `text` (normalised) is the beginning of a longer text that some format allows to the letter."""
+    return any(len(text) < each.length and each.holds_for(rows) and _begins(each.parts, text) for each in FORMATS)
+
+
+def _begins(parts: Sequence[Part], text: str) -> bool:
+    for part in parts:
+        if not text:
+            return True
+        sign, text = text[: len(part[0])], text[len(part[0]) :]
+        if not any(option.startswith(sign) for option in part):
+            return False
+    return not text
+
+
 def preference(plate_format: PlateFormat, rows: int | None) -> float:
     """How often the format is met, given the rows."""
     both = plate_format.one_row is not None and plate_format.two_rows is not None

@@ -11,6 +11,7 @@ from lpr.domain.clock import Instant
 from lpr.domain.frame import Frame
 from lpr.domain.geometry import Box
 from lpr.domain.plate import PlateColour, PlateRead, PlateText
+from lpr.plates.parse import begins_longer
 from lpr.tracking.direction import Pose, Way
 from lpr.tracking.settings import Decide, TrackingSettings, plate_size
 from lpr.tracking.shape import has_short_number, is_short
@@ -51,6 +52,7 @@ CONTRADICTION_COST: Final = 0.7
 SHORTEST_UNKNOWN: Final = 6
 """Characters that a plate outside the grammar has at least, letters and digits among them (neighbouring countries').
 Fewer are a part of a plate, or four rings (`C00D`); digits alone are a telephone number, letters alone a maker's name.
+And what begins like one of ours is one whose end is covered: in no neighbouring country two digits and a letter do.
 """
 
 
@@ -337,7 +339,8 @@ def may_be_plate(text: PlateText) -> bool:
     if text.valid:
         return True
     digits = sum(sign.isdigit() for sign in text.text)
-    return len(text.text) >= SHORTEST_UNKNOWN and 0 < digits < len(text.text)
+    foreign = len(text.text) >= SHORTEST_UNKNOWN and 0 < digits < len(text.text)
+    return foreign and not begins_longer(text.text, text.rows)
 
 
 def _sure(text: PlateText, settings: TrackingSettings) -> bool:

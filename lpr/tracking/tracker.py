@@ -508,7 +508,7 @@ class PassageTracker:
         # Where no frame could vote, the best picture's own guess has to do.
         text = track.text() or replace(track.incumbent.picture.read.plate, confidence=0.0)
         if not may_be_plate(text):
-            # However surely it says so: a maker's name is no guess at what the plate says.
+            # However surely it was read: neither a part nor a maker's name is what the plate says.
             text = replace(text, confidence=0.0)
         action = track.incumbent.way.action(self._settings, *self._frame_size)
         self._recent_unread.append(trail)

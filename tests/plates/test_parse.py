@@ -9,7 +9,7 @@ import pytest
 from lpr.domain.plate import VehicleType
 from lpr.plates.alphabet import ALPHABET, BLANK, CLASSES, SLOTS, normalise
 from lpr.plates.formats import FORMATS, KINDS
-from lpr.plates.parse import forms, parse, province_of
+from lpr.plates.parse import begins_longer, forms, parse, province_of
 from lpr.plates.provinces import CODES, PROVINCE_BY_CODE
 
 
@@ -89,6 +89,25 @@ def test_the_upper_row_tells_a_square_car_plate_from_an_old_motorbike() -> None:
     car, motorbike = parse("59X12345", 2, top=3), parse("59X12345", 2, top=4)
     assert (car.display, car.vehicle_type) == ("59X-123.45", VehicleType.CAR)
     assert (motorbike.display, motorbike.vehicle_type) == ("59-X1 2345", VehicleType.MOTORCYCLE)
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "begins"),
+    [
+        ("30G566", 1, True),
+        ("29AB123", 1, False),
+        ("29AB123", 2, True),
+        ("80NG631", 1, True),
+        ("TM23", 1, True),
+        ("29MĐ1123", 2, True),
+        ("30G55678", 1, False),
+        ("13A123", 1, False),
+        ("2AB1234", 1, False),
+        ("UN4567", 1, False),
+    ],
+)
+def test_the_beginning_of_a_longer_plate_is_known(text: str, rows: int, begins: bool) -> None:
+    assert begins_longer(text, rows) is begins
 
 
 @pytest.mark.parametrize("series", ["LD", "KT", "DA", "HC", "CD", "MK"])

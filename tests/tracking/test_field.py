@@ -327,3 +327,12 @@ def test_a_neighbours_plate_that_no_format_of_ours_fits_is_told(emit: EmitRule, 
     (passage,) = play(tracker(emit=emit), [(foreign, approach(0.0, shape=long, seconds=4.0))], until_s=5)
 
     assert (passage.outcome, passage.plate.text, passage.plate.valid) == (PassageOutcome.READ, foreign, False)
+
+
+@EVERY_EMIT
+@pytest.mark.parametrize("part", ["30G566", "29LD123", "80NG631"])
+def test_a_plate_whose_end_is_covered_is_not_told_by_what_is_left_of_it(emit: EmitRule, part: str) -> None:
+    (passage,) = play(tracker(emit=emit), [(part, approach(0.0, shape=long, seconds=4.0))], until_s=5)
+
+    assert (passage.outcome, passage.plate.text) == (PassageOutcome.UNREADABLE, part)
+    assert passage.plate.confidence == 0.0
