@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import math
+from datetime import timedelta
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from lpr.domain.errors import ProtocolError
 from lpr.domain.events import (
     ClockStatus,
     ErrorCode,
+    Jpeg,
     Weather,
 )
 from lpr.domain.geometry import Box
@@ -253,13 +255,26 @@ def test_a_stored_text_that_is_no_object_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("images", list(ImageMode))
 def test_the_size_of_a_message_is_what_its_json_and_attachments_take(images: ImageMode) -> None:
-    message = sent(detection(), images=images)
+    message = sent(detection(plate_image=Jpeg(bytes(3_000), 120, 40)), images=images)
     size = wire.message_size(message)
     attached = sum(len(value) for value in message["data"].values() if isinstance(value, bytes))
     bare = {**message, "data": {k: v for k, v in message["data"].items() if not isinstance(v, bytes)}}
     json_size = len(json.dumps(bare, separators=(",", ":")))
     assert json_size + attached <= size <= json_size + attached + 200
     assert wire.base64_size(4) == len(base64.b64encode(b"1234"))
+
+
+def test_times_of_a_clock_that_was_not_right_are_said_to_be_so_beside_the_attempt_and_nowhere_else() -> None:
+    body = wire.moved_body(body_of(detection()), timedelta(hours=1), clock_synchronised=False)
+    message = wire.message(body, FIRST, plate_image=PLATE_JPEG, original_image=SCENE_JPEG)
+    assert message["delivery"]["clockSynchronised"] is False
+    assert "clockSynchronised" not in message
+    assert message["timestamp"] == "2026-11-23T02:02:03.456Z"
+    assert (message["data"]["firstSeenAt"], message["data"]["lastSeenAt"]) == (
+        "2026-11-23T02:02:02.456Z",
+        "2026-11-23T02:02:03.456Z",
+    )
+    assert "clockSynchronised" not in sent(detection())["delivery"]
 
 
 def test_what_was_dropped_is_told_by_type_count_and_sequence_and_can_be_read_back() -> None:

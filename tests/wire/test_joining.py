@@ -54,6 +54,19 @@ def test_nonsense_in_a_hello_is_passed_over_with_words() -> None:
     assert "images must be base64, binary or none" in answer.problems[1]
 
 
+@pytest.mark.parametrize("value", [wire.MIN_MESSAGE_BYTES, 100_000_000])
+def test_a_bound_of_what_is_believed_is_believed(value: int) -> None:
+    answer = wire.parse_hello_answer([{"maxMessageBytes": value, "replayPerSecond": 0}])
+    assert (answer.max_message_bytes, answer.replay_per_second, answer.problems) == (value, 0.0, ())
+
+
+@pytest.mark.parametrize("value", ["yesterday", "1970-01-01", "2100-01-01", 1e300, {}])
+def test_a_time_that_cannot_be_is_passed_over_with_words(value: object) -> None:
+    answer = wire.parse_hello_answer([{"serverTime": value}])
+    assert answer.server_time is None
+    assert "serverTime must be a time of this century" in answer.problems[0]
+
+
 @given(st.lists(ANYTHING, max_size=2))
 def test_no_hello_at_all_breaks_the_reader(args: list[object]) -> None:
     answer = wire.parse_hello_answer(args)
