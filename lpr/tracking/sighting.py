@@ -50,10 +50,12 @@ LAST_WORD_WEIGHT: Final = 0.3
 HALF_READABLE: Final = 0.3
 CONTRADICTION_COST: Final = 0.7
 SHORTEST_UNKNOWN: Final = 6
-"""Characters that a plate outside the grammar has at least, letters and digits among them (neighbouring countries').
+"""Characters that a plate outside the grammar (a neighbouring country's) has at least, letters and digits among them.
 Fewer are a part of a plate, or four rings (`C00D`); digits alone are a telephone number, letters alone a maker's name.
 And what begins like one of ours is one whose end is covered: in no neighbouring country two digits and a letter do.
 """
+FEWEST_DIGITS: Final = 3
+"""Digits that it has at least: in lettering an O reads as 0 and an I as 1 (`CAMD0XE`, no parking)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -339,7 +341,7 @@ def may_be_plate(text: PlateText) -> bool:
     if text.valid:
         return True
     digits = sum(sign.isdigit() for sign in text.text)
-    foreign = len(text.text) >= SHORTEST_UNKNOWN and 0 < digits < len(text.text)
+    foreign = len(text.text) >= SHORTEST_UNKNOWN and FEWEST_DIGITS <= digits < len(text.text)
     return foreign and not begins_longer(text.text, text.rows)
 
 
