@@ -47,16 +47,16 @@ def as_yaml(values: list[ShownValue]) -> str:
             if isinstance(part, int):
                 dash = "- "
             else:
-                lines.append((f"{_indent(shown.path, depth)}{part}:", ""))
+                lines.append((f"{_indent(depth)}{part}:", ""))
         open_path = shown.path[:-1]
-        margin = _indent(shown.path, len(shown.path) - 1)
+        margin = _indent(len(shown.path) - 1)
         margin = margin[: len(margin) - len(dash)] + dash
         lines.append((f"{margin}{shown.path[-1]}: {yaml_value(shown.value)}", shown.origin))
     width = min(60, max((len(text) for text, origin in lines if origin), default=0))
     return "".join(f"{text:{width}}  # {origin}\n" if origin else f"{text}\n" for text, origin in lines)
 
 
-def _indent(path: KeyPath, depth: int) -> str:
+def _indent(depth: int) -> str:
     return "  " * depth
 
 

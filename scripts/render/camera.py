@@ -179,7 +179,7 @@ def light(image: Image, plate: Corners, random: Random, *, hard: float = 0.7) ->
     if random.random() < 0.1 + 0.2 * hard:
         image = _gain(image, _shadow(image, plate, random))
     if random.random() < 0.15:
-        image = _red_light(image, plate, random)
+        image = _red_light(image, random)
     if random.random() < 0.15 + 0.35 * hard:
         image = _glare(image, plate, random, hard)
     return image
@@ -232,7 +232,7 @@ def _shadow(image: Image, plate: Corners, random: Random) -> NDArray[np.uint8]:
     return cv2.blur(gain, (2 * blur + 1, 2 * blur + 1)) if blur else gain
 
 
-def _red_light(image: Image, plate: Corners, random: Random) -> Image:
+def _red_light(image: Image, random: Random) -> Image:
     """A brake or tail light above or beside: red added from one side, the other channels pulled down."""
     height, width = image.shape[:2]
     side = random.random()
