@@ -26,6 +26,7 @@ from lpr.imaging import decode_image
 from lpr.tracking.grammar import decide
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
+from lpr.tracking.sighting import may_be_plate
 from lpr.tracking.tracker import PassageTracker
 from lpr.vision.photograph import PhotographReader
 from lpr.vision.plate_reader import PlateReader
@@ -224,7 +225,12 @@ def _tracker(file: MediaFile, options: ReadOptions) -> PassageTracker:
 
 def _plates(reads: Sequence[PlateRead], options: ReadOptions) -> tuple[SeenPlate, ...]:
     return tuple(
-        SeenPlate(read.corners, read.plate, read.colour, read.plate.confidence >= options.sure_confidence)
+        SeenPlate(
+            read.corners,
+            read.plate,
+            read.colour,
+            read.plate.confidence >= options.sure_confidence and may_be_plate(read.plate),
+        )
         for read in reads
         if read.plate.text and read.plate.confidence >= options.min_confidence
     )

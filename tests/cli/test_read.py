@@ -159,6 +159,16 @@ def test_unsure_plates_are_marked_and_may_be_left_out(run: Run, tmp_path: Path) 
     assert run("read", "a.png", "--min-confidence", "0.9").out == "a.png  no plate\n"
 
 
+def test_a_telephone_number_is_no_sure_plate_however_well_it_is_read(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "TEXT", "38383838")
+    write(tmp_path / "taxi.png", picture())
+    assert run("read", "taxi.png").out.endswith("(unsure, no known format)\n")
+    (plate,) = json.loads(run("read", "taxi.png", "--json").out)["plates"]
+    assert (plate["sure"], plate["confidence"] > 0.99) == (False, True)
+
+
 def test_a_clip_gives_a_line_a_passage_with_its_time(run: Run, clip: Path) -> None:
     (line,) = map(json.loads, run("read", clip, "--json", "--fps", "10").out.splitlines())
     (plate,) = line["plates"]
