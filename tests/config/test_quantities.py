@@ -57,6 +57,7 @@ def test_a_size_is_printed_in_the_largest_unit_that_divides_it() -> None:
         ("1h30m", 5400),
         ("500 ms", 0.5),
         ("0", 0),
+        (timedelta(seconds=90), 90),
     ],
 )
 def test_a_duration_is_read_as_people_write_it(written: object, seconds: float) -> None:
@@ -75,8 +76,24 @@ def test_a_printed_duration_reads_as_the_same_milliseconds(milliseconds: int) ->
     assert parse_duration(format_duration(duration)) == duration
 
 
+def test_a_duration_is_printed_in_as_few_units_as_tell_it_and_never_in_weeks() -> None:
+    written = [
+        format_duration(timedelta(**each)) for each in ({"weeks": 2}, {"minutes": 90}, {"milliseconds": 1500}, {})
+    ]
+    assert written == ["14 d", "1 h 30 min", "1 s 500 ms", "0 s"]
+
+
 @pytest.mark.parametrize(
-    ("count", "words"), [(0, "0 B"), (2048, "2 KiB"), (5 << 20, "5.0 MiB"), ((5 << 30) // 4, "1.25 GiB")]
+    ("count", "words"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1 << 20, "1.0 MiB"),
+        (5 << 20, "5.0 MiB"),
+        (1 << 30, "1.00 GiB"),
+        ((5 << 30) // 4, "1.25 GiB"),
+    ],
 )
 def test_sizes_are_told_in_words(count: int, words: str) -> None:
     assert readable_size(count) == words

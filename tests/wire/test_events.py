@@ -214,10 +214,20 @@ def test_details_of_any_kind_become_json() -> None:
     }
 
 
-def test_details_nested_without_end_are_cut() -> None:
+class ListOfItsOwn(list[Any]):
+    """No list exactly, which is told apart quickly, but one all the same."""
+
+
+@pytest.mark.parametrize("kind", [list, ListOfItsOwn])
+def test_details_nested_without_end_are_cut(kind: type[list[Any]]) -> None:
     endless: dict[str, Any] = {}
-    endless["again"] = endless
-    assert "…" in wire.to_json(body_of(failure(details=endless)))
+    endless["again"] = kind([endless])
+    round_and_round = kind()
+    round_and_round.append(round_and_round)
+    for details in (endless, {"list": round_and_round}):
+        written = wire.to_json(body_of(failure(details=details)))
+        assert "…" in written
+        assert len(written) < 2000
 
 
 def test_vietnamese_text_is_stored_as_it_is_and_read_back_unharmed() -> None:
