@@ -41,7 +41,8 @@ def test_a_printed_size_reads_as_the_same_bytes(size: int) -> None:
 
 
 def test_a_size_is_printed_in_the_largest_unit_that_divides_it() -> None:
-    assert [format_size(size) for size in (2 << 30, 900_000, 1025, 0)] == ["2 GiB", "900 kB", "1025 B", "0 B"]
+    sizes = (2 << 30, 1 << 20, 900_000, 1025, 0)
+    assert [format_size(size) for size in sizes] == ["2 GiB", "1 MiB", "900 kB", "1025 B", "0 B"]
 
 
 @pytest.mark.parametrize(
@@ -77,10 +78,8 @@ def test_a_printed_duration_reads_as_the_same_milliseconds(milliseconds: int) ->
 
 
 def test_a_duration_is_printed_in_as_few_units_as_tell_it_and_never_in_weeks() -> None:
-    written = [
-        format_duration(timedelta(**each)) for each in ({"weeks": 2}, {"minutes": 90}, {"milliseconds": 1500}, {})
-    ]
-    assert written == ["14 d", "1 h 30 min", "1 s 500 ms", "0 s"]
+    durations = (timedelta(weeks=2), timedelta(days=1), timedelta(minutes=90), timedelta(seconds=1.5), timedelta())
+    assert [format_duration(each) for each in durations] == ["14 d", "1 d", "1 h 30 min", "1 s 500 ms", "0 s"]
 
 
 @pytest.mark.parametrize(
