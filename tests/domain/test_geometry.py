@@ -60,3 +60,14 @@ def test_the_area_of_a_boxs_corners_is_its_own_whichever_way_they_go(box: Box) -
 def test_a_bow_tie_crosses_itself_and_a_notch_does_not() -> None:
     assert crosses_itself(((0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0)))
     assert not crosses_itself(((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.2), (0.0, 1.0)))
+
+
+def test_a_corner_that_touches_an_edge_does_not_cross_it() -> None:
+    assert not crosses_itself(((0.0, 0.0), (2.0, 0.0), (2.0, 2.0), (1.0, 0.0), (0.0, 2.0)))
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.01, 0.99))
+def test_beside_a_slanted_edge_a_point_is_inside_on_one_side_alone(x: float, y: float) -> None:
+    if abs(x + y - 1) > 1e-6:
+        assert point_in_polygon((x, y), ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0))) == (x + y < 1)
+        assert point_in_polygon((x, y), ((1.0, 0.0), (1.0, 1.0), (0.0, 1.0))) == (x + y > 1)
