@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from lpr.link.deferred import Deferred
 from lpr.link.listing import Listing
+from lpr.link.pace import Pace
 from lpr.link.window import FIRST, FIRST_SHUT_S, MAX_SHUT_S, Window
 from lpr.outbox.base import Ticket
 
@@ -112,3 +113,30 @@ def test_a_full_page_is_not_the_last_and_a_listing_that_failed_waits() -> None:
     assert disk.next_at == 5.0
     assert not disk.may_begin(4.9)
     assert disk.may_begin(5.0)
+
+
+def test_after_seven_live_events_in_a_row_it_is_the_backlogs_turn_for_one() -> None:
+    pace = Pace(8)
+    pace.came_up(0.0, None)
+    for _ in range(7):
+        assert not pace.goes_before_live
+        pace.sent_live(0.0)
+    assert pace.goes_before_live
+    assert pace.is_due(0.0), "it no longer gives way"
+    pace.sent(0.0)
+    assert not pace.goes_before_live
+
+
+def test_the_backlog_grows_to_half_of_the_window_while_answers_are_quick_and_shrinks_where_they_queue() -> None:
+    pace = Pace(8)
+    pace.came_up(0.0, None)
+    assert pace.has_room(0, 8)
+    assert not pace.has_room(1, 8)
+    for _ in range(100):
+        pace.answered(0.010)
+    assert pace.has_room(3, 8)
+    assert not pace.has_room(4, 8)
+    for _ in range(6):
+        pace.answered(0.030)
+    assert pace.has_room(0, 8)
+    assert not pace.has_room(1, 8)
