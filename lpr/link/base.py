@@ -183,7 +183,6 @@ class LinkState:
     phase: LinkPhase
     url: str
     connected_since: datetime | None
-    last_ack_at: datetime | None
     next_attempt_at: datetime | None
     rtt_ms: float | None
     connections: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import structlog
@@ -31,7 +30,6 @@ class _Counts:
     put_off: int = 0
     rejected: int = 0
     rtt_ms: float | None = None
-    last_ack_at: datetime | None = None
 
 
 class Ledger:
@@ -115,7 +113,7 @@ class Ledger:
         """An event was handed to the socket."""
         self._counts.sent += 1
 
-    def answered(self, ticket: Ticket, ack: wire.Ack, *, rtt_ms: float, at: datetime) -> None:
+    def answered(self, ticket: Ticket, ack: wire.Ack, *, rtt_ms: float) -> None:
         """An answer came in time."""
         counts, about = self._counts, (ticket.event_type, ticket.event_id)
         if not isinstance(ack, wire.Unreadable):
@@ -123,12 +121,12 @@ class Ledger:
         match ack:
             case wire.Stored() | wire.Duplicate():
                 duplicate = isinstance(ack, wire.Duplicate)
-                counts.acked, counts.last_ack_at = counts.acked + 1, at
+                counts.acked += 1
                 counts.duplicates += duplicate
                 self._complaints.over(ticket.event_type)
                 self._measure(m.Delivery.DUPLICATE if duplicate else m.Delivery.ACKED, rtt_ms)
             case wire.Rejected(code, reason):
-                counts.rejected, counts.last_ack_at = counts.rejected + 1, at
+                counts.rejected += 1
                 self._complaints.over(ticket.event_type)
                 self._measure(m.Delivery.REJECTED, rtt_ms)
                 log.warning("the back-end rejected an event", event_id=ticket.event_id, code=code, reason=reason)

@@ -448,10 +448,9 @@ class Relay:
         self._wake.set()
 
     def _account(self, sent: _Sent, ack: wire.Ack, args: Sequence[object]) -> None:
-        now = self._clock.now()
-        rtt_ms = (now.monotonic_s - sent.sent_at_s) * 1000.0
+        rtt_ms = (self._now() - sent.sent_at_s) * 1000.0
         self._learn_server_time(args, sent)
-        self._ledger.answered(sent.ticket, ack, rtt_ms=rtt_ms, at=now.wall)
+        self._ledger.answered(sent.ticket, ack, rtt_ms=rtt_ms)
         if sent.unbearable_bytes and isinstance(ack, wire.Stored):
             self._learn_what_is_borne(sent.unbearable_bytes)
         match ack:
