@@ -287,8 +287,7 @@ class Relay:
         await transport.emit(wire.HELLO, greeting, answered)
         hello_s = self._settings.deadlines.hello_s
         await self._first_of(answer, hello_s if self._greets else hello_s * _SHARE_OF_HELLO)
-        if self._lost is None:
-            self._greets = answer.done()
+        self._greets = answer.done()
         wishes = wire.parse_hello_answer(answer.result() if answer.done() else ())
         for problem in wishes.problems:
             log.warning("agent_hello was answered with nonsense", problem=problem)

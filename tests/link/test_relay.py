@@ -248,6 +248,17 @@ async def test_a_back_end_that_never_greets_is_waited_for_once_and_again_when_it
         assert site.relay.link_up
 
 
+async def test_a_back_end_that_throws_everybody_out_after_a_moment_gets_something_in_each() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = None
+    async with joined(backend, clock) as site:
+        await site.record(3)
+        for _ in range(40):
+            backend.drop()
+            await clock.advance(0.3)
+        assert await site.pending() == 0
+
+
 async def test_a_link_that_comes_and_goes_is_logged_a_few_times_and_then_now_and_then() -> None:
     backend, clock = FakeBackend(), FakeClock()
     with structlog.testing.capture_logs() as lines:
