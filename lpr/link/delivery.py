@@ -50,6 +50,9 @@ NOT_TAKEN = "NOT_TAKEN"
 LINK_LOST = "LINK_LOST"
 """Dead letter: the connection broke every time that this event was sent."""
 
+_BARREN = 3
+"""After so many connections that took nothing, what was in flight at their ends is tried alone: else new events, of
+which each may be as bad, would always go first."""
 _SHORTEST_RETRY_S = 0.1
 LATE_ANSWERS = 64
 """Emissions that nobody waits for any more, and of which an answer is still heard."""
@@ -84,6 +87,8 @@ class Delivery:
         self._up_since = 0.0
         self._aborting = False
         self._passed_here = 0
+        self._barren = 0
+        """Connections in a row that took nothing and were lost with something in flight."""
 
         self._live: OrderedDict[str, Ticket] = OrderedDict()
         self._page: deque[Ticket] = deque()
@@ -145,6 +150,8 @@ class Delivery:
         flights = list(self._in_flight.items())
         self._in_flight.clear()
         self._up = False
+        if flights and not wanted:
+            self._barren = 0 if self._passed_here else self._barren + 1
         for emission, flight in flights:
             self._remember_unanswered(emission, flight.ticket)
             if not wanted:
@@ -372,7 +379,7 @@ class Delivery:
                 continue
             if not self._pace.is_due(now) or now < self._histories.of(event_id).not_before:
                 return False
-            return self._passed_here > 0 or self._nothing_else_waits()
+            return self._passed_here > 0 or self._barren >= _BARREN or self._nothing_else_waits()
         return False
 
     def _nothing_else_waits(self) -> bool:

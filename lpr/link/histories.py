@@ -10,6 +10,9 @@ back-end (its database, say) and not the event, and it is tried anew as soon as 
 From the first loss alone on it is sent bare, without its original image: what most takes a link down is size, and an
 event without a picture is worth more than a dead letter. `losses_alone` losses alone, with others passing in between,
 and it is one. (A flapping link loses events too; hence "others passing", and the pauses.)
+
+**Nothing passes at all.** Each event may be too large for a limit that nobody speaks of. One is then sent alone all the
+same, and bare after as many losses; whether that passes tells size from a sick other side. It is condemned by nothing.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ class History:
     detections_mark: int = 0
     losses: int = 0
     losses_alone: int = 0
+    barren_losses: int = 0
     passed_mark: int = 0
     not_before: float = 0.0
 
@@ -120,7 +124,7 @@ class Histories:
     def is_to_be_bare(self, event_id: str) -> bool:
         """Whether the event is to be sent without its original image."""
         history = self._known.get(event_id)
-        return history is not None and history.losses_alone > 0
+        return history is not None and (history.losses_alone > 0 or history.barren_losses >= self._limits.losses_alone)
 
     def link_was_lost(self, now: float, event_id: str, *, alone: bool) -> str | None:
         """With this event in flight. Returns why it is a dead letter; None where it is none."""
@@ -132,6 +136,8 @@ class Histories:
         if self._passed > history.passed_mark:
             history.passed_mark = self._passed
             history.losses_alone += 1
+        else:
+            history.barren_losses += 1
         if history.losses_alone >= self._limits.losses_alone:
             return (
                 f"the connection was lost {history.losses} times with this event in flight, "

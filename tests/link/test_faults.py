@@ -260,6 +260,23 @@ async def test_a_limit_of_size_that_nobody_speaks_of_is_found_and_kept_to(node_b
     assert "break the connection" in faults[0]
 
 
+async def test_a_limit_of_size_that_nobody_speaks_of_is_found_where_every_event_is_too_large(
+    node_backend: NodeBackend,
+) -> None:
+    await node_backend.fault("terminate", minBytes=40_000)
+    async with joined(node_backend) as site:
+        ids = await site.record(3, original=picture(480, 320, noise=True))
+        for _ in range(300):
+            if len(site.delivered) >= 3:
+                break
+            ids += await site.record(1, original=picture(480, 320, noise=True))
+            await asyncio.sleep(0.05)
+        await stored_once(node_backend, site, ids)
+        assert not site.rejections
+    sizes = [message["data"]["originalImage"] for message in node_backend.stored()]
+    assert sum(not size for size in sizes) <= 4, "few go without their picture until the limit is found"
+
+
 async def test_a_limit_of_size_that_the_server_names_is_kept_to_at_once_though_every_event_is_too_large(
     node_backend: NodeBackend,
 ) -> None:
