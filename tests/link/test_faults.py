@@ -275,6 +275,8 @@ async def test_a_limit_of_size_that_nobody_speaks_of_is_found_where_every_event_
         assert not site.rejections
     sizes = [message["data"]["originalImage"] for message in node_backend.stored()]
     assert sum(not size for size in sizes) <= 4, "few go without their picture until the limit is found"
+    assert max(size["bytes"] for size in sizes if size) > 12_000, "they are no smaller than they have to be"
+    assert sizes[-1]["bytes"] > 12_000
 
 
 async def test_a_limit_of_size_that_the_server_names_is_kept_to_at_once_though_every_event_is_too_large(
