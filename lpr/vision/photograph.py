@@ -80,7 +80,7 @@ class PhotographReader:
         looks += await self._reader.read_detections(image, closer)
         if all(read.plate.confidence < SURE for read in looks):
             looks += await self._reader.read_detections(image, await self._from_afar(image))
-        return tuple(read for read in best_of_each(looks) if believed(read))
+        return best_of_each([each for each in looks if believed(each)])
 
     async def _smaller(self, image: Image, looks: Sequence[PlateRead]) -> list[Detection]:
         """What smaller tiles show; of them only other plates, where one has been read for sure."""
@@ -178,9 +178,9 @@ def best_of_each(reads: Sequence[PlateRead]) -> tuple[PlateRead, ...]:
     return tuple(sorted(judged, key=lambda each: -each.plate.confidence))
 
 
-def believed(read: PlateRead) -> bool:
-    """Whether it is taken for a plate at all: the detector says so, or its text does."""
-    return read.detection_confidence >= CLEAR or read.plate.confidence >= SURE
+def believed(look: PlateRead) -> bool:
+    """Whether it is a look at a plate at all: the detector says so, or the text does."""
+    return look.detection_confidence >= CLEAR or look.plate.confidence >= SURE
 
 
 def doubted(read: PlateRead, looks: Sequence[PlateRead]) -> PlateRead:
