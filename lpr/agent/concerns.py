@@ -40,7 +40,7 @@ def concerns(
             "back, or raise outbox.max_bytes; what is full drops pictures first, then events"
         )
     if complaint is not None:
-        yield f"{complaint}: events stay in the queue and are sent again; the log says which answer is wanted"
+        yield f"{complaint}: events stay in the queue and are sent again; the log says more"
     if clock_offset_ms is not None and abs(clock_offset_ms) > SKEW_MS:
         way = "behind" if clock_offset_ms > 0 else "ahead of"
         yield (
