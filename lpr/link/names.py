@@ -28,8 +28,11 @@ class _Lookups:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
 
-    async def getaddrinfo(self, *args: Any, **options: Any) -> Any:
-        return await self._in_a_thread(socket.getaddrinfo, *args, **options)
+    async def getaddrinfo(self, host: str, port: int, *, flags: int, **options: Any) -> Any:
+        if host == "localhost":
+            # Else ::1 is left out where the machine has no other IPv6 address, and Node may listen at ::1 alone.
+            flags &= ~socket.AI_ADDRCONFIG
+        return await self._in_a_thread(socket.getaddrinfo, host, port, flags=flags, **options)
 
     async def getnameinfo(self, *args: Any, **options: Any) -> Any:
         return await self._in_a_thread(socket.getnameinfo, *args, **options)

@@ -172,6 +172,22 @@ async def test_lookups_that_hang_take_no_thread_from_anybody(dead_name_server: D
             assert await asyncio.to_thread(lambda: "at once") == "at once"
 
 
+@pytest.mark.node
+async def test_a_server_on_this_machine_that_listens_at_one_of_its_two_addresses_is_found(
+    node_backend: NodeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Node, told to listen on localhost, takes ::1 where the hosts file has it, and that alone."""
+
+    def two_of_them(host: str, port: int, *, flags: int = 0, **_: object) -> Any:
+        assert host == "localhost"
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+        return found[:1] if flags & socket.AI_ADDRCONFIG else found
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_of_them)
+    async with running(settings(f"http://localhost:{node_backend.port}")) as site:
+        await site.until(lambda: site.relay.link_up)
+
+
 async def test_a_name_that_can_be_none_is_an_error_like_others() -> None:
     with pytest.raises(ValueError, match="label"):
         await NameResolver().resolve("a" * 70 + ".vn", 80)
