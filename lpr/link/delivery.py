@@ -145,6 +145,10 @@ class Delivery:
         self._pace.came_up(now, replay_per_second)
         self._disk.look_again()
 
+    def keep_to(self, replay_per_second: float | None) -> None:
+        """The back-end's wish came after `link_up`."""
+        self._pace.keep_to(replay_per_second)
+
     def link_down(self, now: float, *, wanted: bool = False) -> None:
         """The connection has ended; `wanted` where we closed it, which says nothing about the events in flight."""
         flights = list(self._in_flight.items())

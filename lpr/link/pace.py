@@ -43,6 +43,10 @@ class Pace:
         self._width, self._live_in_a_row, self._next_at = 1.0, 0, now
         self._sent_at, self._way_until = now, 0.0
         self._rtts_s.clear()
+        self.keep_to(replay_per_second)
+
+    def keep_to(self, replay_per_second: float | None) -> None:
+        """The back-end's wish, on the connection that stands."""
         if replay_per_second is None:
             self._gap_s = 0.0
         else:

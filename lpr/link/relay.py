@@ -281,16 +281,26 @@ class Relay:
         sent_at_s = self._now()
         greeting = wire.hello(agent_id=self._settings.agent_id, version=self._settings.version)
 
+        waited = False
+
         def answered(args: Sequence[object]) -> None:
             self._greets = True
-            if not answer.done():
-                answer.set_result(args)
+            if answer.done():
+                return
+            answer.set_result(args)
+            if waited:
+                self._delivery.keep_to(self._heed(args, sent_at_s))
+                self._wake.set()
 
         await transport.emit(wire.HELLO, greeting, answered)
         hello_s = self._settings.deadlines.hello_s
         await self._first_of(answer, hello_s if self._greets else hello_s * _SHARE_OF_HELLO)
-        self._greets = answer.done()
-        wishes = wire.parse_hello_answer(answer.result() if answer.done() else ())
+        self._greets, waited = answer.done(), True
+        return self._heed(answer.result() if answer.done() else (), sent_at_s)
+
+    def _heed(self, answer: Sequence[object], sent_at_s: float) -> float | None:
+        """Take to heart what the back-end wishes; returns the backlog's rate, None where it set none."""
+        wishes = wire.parse_hello_answer(answer)
         for problem in wishes.problems:
             log.warning("agent_hello was answered with nonsense", problem=problem)
             self._tell_not_of_the_contract(f"agent_hello: {problem}")

@@ -17,13 +17,14 @@ from lpr.domain.clock import isoformat_ms
 from lpr.domain.errors import LinkBusyError, LinkError, LinkRefusedError, OutboxError
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
 from lpr.link.backoff import ConnectWait
-from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState
+from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState, OnAck
 from lpr.link.outages import AGAIN_AFTER_S
 from lpr.metrics import Metrics, Stage
 from lpr.outbox.base import Entry, Ticket
 from lpr.outbox.memory import MemoryOutbox
 from lpr.testing.clock import FakeClock
-from lpr.testing.transport import FakeBackend
+from lpr.testing.transport import FakeBackend, FakeTransport
+from lpr.wire import HELLO
 from tests.link.parts import Site, camera_lost, picture, running, settings
 
 REAL = {"deadlines": LinkDeadlines(), "backoff": Backoff()}
@@ -246,6 +247,38 @@ async def test_a_back_end_that_never_greets_is_waited_for_once_and_again_when_it
         assert not site.relay.link_up, "it has answered before"
         await clock.advance(1.5)
         assert site.relay.link_up
+
+
+async def test_a_greeting_that_comes_later_than_it_was_waited_for_holds_from_then_on() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = None
+    greetings: list[OnAck] = []
+
+    class Slow(FakeTransport):
+        async def emit(self, name: str, message: Mapping[str, Any], on_ack: OnAck) -> None:
+            if name == HELLO:
+                greetings.append(on_ack)
+            await super().emit(name, message, on_ack)
+
+    def transport() -> FakeTransport:
+        backend.transports.append(Slow(backend))
+        return backend.transports[-1]
+
+    async with running(settings(), transport=transport, clock=clock) as site:
+        await clock.advance(3.0)
+        backend.drop()
+        await site.record(2)
+        backend.answer = lambda name, message: None
+        await clock.advance(0.5 + 0.3)
+        assert site.relay.link_up
+        greetings[-1]([{"images": "none", "replayPerSecond": 0}])
+        backend.answer = backend.store
+        [live] = await site.record()
+        await clock.advance(0.1)
+        assert backend.stored[live]["data"]["originalImage"] == ""
+        before = len(backend.received)
+        await clock.advance(0.2)
+        assert len(backend.received) == before, "no backlog is wanted any more"
 
 
 async def test_a_back_end_that_throws_everybody_out_after_a_moment_gets_something_in_each() -> None:
