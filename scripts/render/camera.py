@@ -82,11 +82,11 @@ def obstruct(image: Image, plate: Corners, random: Random, *, hard: float = 0.7)
     image = image.copy()
     width, height = _plate_size(plate)
     kind = random.random()
-    if kind < 0.2:
+    if kind < 0.35:
         _cover(image, plate, random)
-    elif kind < 0.5:
+    elif kind < 0.6:
         _bar(image, plate, random, max(1, round(height * random.uniform(0.02, 0.05 + 0.1 * hard))))
-    elif kind < 0.75:
+    elif kind < 0.8:
         _splash(image, plate, random, height * random.uniform(0.03, 0.06 + 0.1 * hard))
     else:
         image = _drop(image, plate, random, min(width / 4, height * random.uniform(0.12, 0.2 + 0.25 * hard)))

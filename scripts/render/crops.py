@@ -78,7 +78,7 @@ def _plate_crop(random: Random, backgrounds: list[Image], *, spoil: bool) -> Cro
         plate = bent(plate, random)
     corners = pose(random, spec.ratio, width, hard=random.uniform(0.3, 1.0))
     image, homography, corners = place(plate, corners, random, backgrounds)
-    if random.random() < 0.03 + 0.12 * hard:
+    if random.random() < 0.05 + 0.15 * hard:
         image = obstruct(image, corners, random, hard=hard)
     image = shoot(light(image, corners, random, hard=hard), random, hard=hard)
     quad = seen_quad(corners, random)
