@@ -1,6 +1,9 @@
 """Turn a training run's averaged weights into models/recognizer.xml and .bin, in FP16 or on demand in INT8.
 
-    python -m scripts.export_recognizer RUN/best.pt [--out models] [--precision int8 --data DATA]
+    python -m scripts.export_recognizer RUN/best.pt [RUN/best.pt ...] [--out models] [--precision int8 --data DATA]
+
+Of several checkpoints the mean of their weights is taken, which reads more than any of them where they began with the
+same weights; the facts are those of the last.
 
 The IR takes u8 NHWC BGR of fixed size, one crop; scale, softmax and sigmoid are inside. Outputs: `characters`
 [1, slots, classes], `rows` [1, 2] (one, two), `colour` [1, 5], `readable` [1, 1], all probabilities; `places`
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -67,15 +71,34 @@ class Exported(nn.Module):
         )
 
 
-def load(checkpoint: Path) -> tuple[RecognizerNet, dict[str, Any]]:
-    """The averaged network of a checkpoint, ready to infer, and the checkpoint."""
+def load(*checkpoints: Path) -> tuple[RecognizerNet, dict[str, Any]]:
+    """The averaged network of a checkpoint, or the mean of several, ready to infer; and the last checkpoint.
+
+    Raises `FileNotFoundError`, `ValueError` where they hold networks of different shapes.
+    """
+    states = [_state(checkpoint) for checkpoint in checkpoints]
+    last = states[-1]
+    if any(state["net_settings"] != last["net_settings"] for state in states):
+        raise ValueError("these checkpoints hold networks of different shapes")
+    net = RecognizerNet(NetSettings(**last["net_settings"]))
+    net.load_state_dict(mean_of([state["averaged"] for state in states]))
+    net.eval()
+    return net, last
+
+
+def _state(checkpoint: Path) -> dict[str, Any]:
     state = load_checkpoint(checkpoint)
     if state is None:
         raise FileNotFoundError(f"there is no checkpoint {checkpoint}")
-    net = RecognizerNet(NetSettings(**state["net_settings"]))
-    net.load_state_dict(state["averaged"])
-    net.eval()
-    return net, state
+    return state
+
+
+def mean_of(weights: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several networks' weights, name by name; counters are those of the last."""
+    return {
+        name: torch.stack([each[name] for each in weights]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in weights[-1].items()
+    }
 
 
 def convert(net: RecognizerNet, state: dict[str, Any]) -> ov.Model:
@@ -191,14 +214,17 @@ def costs_nothing(before: dict[str, float], after: dict[str, float]) -> bool:
 def main() -> None:
     """Read the arguments, convert, quantise where it pays, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="checkpoint")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "models")
     parser.add_argument("--data", type=Path, help="holds train/ with photographs, as in training")
     parser.add_argument("--precision", choices=("int8", "fp16"), default="fp16")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    net, state = load(arguments.checkpoint)
+    try:
+        net, state = load(*arguments.checkpoints)
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(str(error)) from error
     model = convert(net, state)
     if arguments.precision == "int8":
         sources = Sources.of(arguments.data)

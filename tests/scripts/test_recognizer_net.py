@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", exc_type=ImportError)
 
 from lpr.plates.alphabet import CLASSES, SLOTS  # noqa: E402  # after the skip: scripts import torch at once
+from scripts.export_recognizer import load  # noqa: E402
 from scripts.recognizer_net import CELLS_HIGH, CELLS_WIDE, NetSettings, RecognizerNet  # noqa: E402
 from scripts.render.crops import random_crop  # noqa: E402
 from scripts.render.samples import Batch, render_batch  # noqa: E402
@@ -82,3 +85,24 @@ def test_the_rate_warms_up_and_ends_near_nothing() -> None:
     assert rate_at(settings, 0, 0.0) < 0.02 * settings.peak_rate
     assert rate_at(settings, settings.warm_up, 0.0) == pytest.approx(settings.peak_rate)
     assert rate_at(settings, 10_000, 1.0) == pytest.approx(0.01 * settings.peak_rate)
+
+
+def test_what_is_exported_of_several_runs_is_the_mean_of_their_weights(tmp_path: Path) -> None:
+    settings = NetSettings()
+    nets = [RecognizerNet(settings) for _ in range(2)]
+    paths = [tmp_path / f"{number}.pt" for number in range(2)]
+    for path, net in zip(paths, nets, strict=True):
+        state = {"net_settings": asdict(settings), "averaged": net.state_dict(), "step": path.stem}
+        torch.save(state, path)
+    mean, state = load(*paths)
+    assert state["step"] == "1"
+    for name, value in mean.state_dict().items():
+        first, second = (net.state_dict()[name] for net in nets)
+        torch.testing.assert_close(value, (first + second) / 2 if value.is_floating_point() else second)
+    torch.testing.assert_close(load(paths[0])[0].position, nets[0].position)
+    other = replace(settings, width=64)
+    torch.save({"net_settings": asdict(other), "averaged": RecognizerNet(other).state_dict()}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="shapes"):
+        load(paths[0], tmp_path / "other.pt")
+    with pytest.raises(FileNotFoundError, match="absent"):
+        load(paths[0], tmp_path / "absent.pt")
