@@ -252,6 +252,10 @@ class Delivery:
         """How far the bytes have come. Bytes under way that advance are a sign of life, and measure the uplink."""
         self._line.progressed(now, progress)
 
+    def messages_are_smaller_now(self) -> None:
+        """Of what was lost in whole, nobody knows that it would be again: it is sent in whole once more."""
+        self._histories.forget_losses_alone()
+
     # What to do
 
     def step(self, now: float) -> list[Action]:

@@ -126,6 +126,12 @@ class Histories:
         history = self._known.get(event_id)
         return history is not None and (history.losses_alone > 0 or history.barren_losses >= self._limits.losses_alone)
 
+    def forget_losses_alone(self) -> None:
+        """What took the link down is not what would be sent now."""
+        for history in self._known.values():
+            history.losses_alone = history.barren_losses = 0
+            history.not_before = 0.0
+
     def link_was_lost(self, now: float, event_id: str, *, alone: bool) -> str | None:
         """With this event in flight. Returns why it is a dead letter; None where it is none."""
         history = self.of(event_id)

@@ -115,8 +115,6 @@ class Relay:
         self._delivery = Delivery(settings.limits, settings.deadlines)
         self._packing = Packing(settings.images, settings.payload, settings.max_message_bytes)
         self._bearable = Bearable()
-        self._tried_bytes: dict[str, int] = {}
-        """How large each event was when it was sent last, its original image and all."""
         self._waits = ConnectWait(settings.backoff)
         self._ledger = Ledger(settings.url, clock=self._clock, metrics=metrics, on_change=self._changed)
         self._server_clock = ServerClock(self._clock)
@@ -424,13 +422,9 @@ class Relay:
         now = self._clock.now()
         delivery = attempt(entry.ticket, entry.body, send.attempt, now, replayed=send.replayed)
         packing = self._packing
-        unbearable_bytes = largest_size(entry, packing) if send.bare and not self._is_smaller_now(send.ticket) else 0
+        unbearable_bytes = largest_size(entry, packing) if send.bare else 0
         if unbearable_bytes:
             entry = bare(entry)
-        else:
-            self._tried_bytes[send.ticket.event_id] = rough_size(send.ticket, packing)
-            while len(self._tried_bytes) > self._settings.limits.histories:
-                del self._tried_bytes[next(iter(self._tried_bytes))]
         if fits_as_it_is(entry, packing):
             message = pack(entry, delivery, packing)
         else:
@@ -452,13 +446,6 @@ class Relay:
             self._on_lost(error.message)
             return
         self._ledger.sent()
-
-    def _is_smaller_now(self, ticket: Ticket) -> bool:
-        """Whether an event would now be made much smaller than when it was sent last, so that what became of that says
-        nothing: others have taught what the connection bears.
-        """
-        tried_bytes = self._tried_bytes.get(ticket.event_id, 0)
-        return rough_size(ticket, self._packing) < _MUCH_SMALLER * tried_bytes
 
     def _answered(self, emission: int, event_id: str, args: Sequence[object]) -> None:
         """An answer came, perhaps from a connection that has been given up."""
@@ -509,6 +496,7 @@ class Relay:
     def _learn_what_is_borne(self, broke_bytes: int) -> None:
         bears_bytes = self._bearable.broke(broke_bytes, self._now())
         self._packing = replace(self._packing, bears_bytes=bears_bytes)
+        self._delivery.messages_are_smaller_now()
         log.warning("large messages break the connection", broke_bytes=broke_bytes, bears_bytes=bears_bytes)
         self._tell(
             f"messages of {broke_bytes} bytes break the connection: original images are scaled so that they have"
@@ -549,9 +537,6 @@ class Relay:
         self._wake.set()
 
     def _left(self, event_ids: Iterable[str]) -> None:
-        event_ids = tuple(event_ids)
-        for event_id in event_ids:
-            self._tried_bytes.pop(event_id, None)
         self._delivery.left(event_ids)
         self._wake.set()
 
@@ -577,7 +562,6 @@ class Relay:
             self._alarm.set(max(min(moments), now_s), now_s)
 
 
-_MUCH_SMALLER = 0.75
 _SHARE_OF_HELLO = 0.1
 """Of its time is waited for the answer of a back-end that gave none on the connection before: most know no hello, and
 what is recorded meanwhile is no live event. One that comes later is heard, and waited for the next time."""

@@ -421,6 +421,35 @@ def test_what_takes_the_link_down_alone_is_sent_without_its_original_image() -> 
     assert not world.dead
 
 
+def test_what_was_lost_in_whole_is_sent_in_whole_once_more_where_messages_have_become_smaller() -> None:
+    world = connected()
+    heavy = world.record()
+    for loss in range(3):  # twice in company, once alone
+        while heavy not in in_flight(world):
+            world.record()
+            while world.fetches:
+                world.page()
+            for name in in_flight(world):
+                if name != heavy:
+                    answer(world, name, Stored())
+            while world.to_leave:
+                world.clear()
+            world.advance(3.0)
+        world.lose()
+        if loss == 2:
+            world.machine.messages_are_smaller_now()
+        world.connect()
+    world.record()
+    while world.fetches:
+        world.page()
+    for name in in_flight(world):
+        if name != heavy:
+            answer(world, name, Stored())
+    [send] = [each for each in world.open.values() if each.ticket.event_id == heavy]
+    assert not send.bare
+    assert len(world.open) == 1, "but alone"
+
+
 def test_a_link_that_lets_nothing_pass_condemns_nobody() -> None:
     world = World()
     for _ in range(3):
