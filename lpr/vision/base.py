@@ -61,6 +61,11 @@ class Recognition:
 class PlateDetector(Protocol):
     """Finds plates in a picture."""
 
+    @property
+    def min_confidence(self) -> float:
+        """From so much confidence, 0..1, on a thing is called a plate."""
+        ...
+
     async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         """The plates in `image` (uint8 H x W x 3, BGR), surest first; empty where none is. Raises `VisionError`.
 

@@ -35,10 +35,8 @@ OVERLAP: Final = 0.2
 
 FAINT: Final = 0.2
 """What the detector calls a plate so surely is read: red plates and other rare ones often get no more. A camera looks
-again a moment later, and would read four times as much for it."""
-CLEAR: Final = 0.35
-"""What it calls a plate less surely is none unless it was read for sure."""
-
+again a moment later, and would read four times as much for it. Below the detector's own threshold it is no plate
+unless it was read for sure."""
 SURE: Final = 0.8
 """Where a plate was read with this confidence, smaller tiles are searched for others alone, and nobody steps back."""
 BEYOND_DOUBT: Final = 0.95
@@ -80,7 +78,11 @@ class PhotographReader:
         looks += await self._reader.read_detections(image, closer)
         if all(read.plate.confidence < SURE for read in looks):
             looks += await self._reader.read_detections(image, await self._from_afar(image))
-        return best_of_each([each for each in looks if believed(each)])
+        return best_of_each([each for each in looks if self._believes(each)])
+
+    def _believes(self, look: PlateRead) -> bool:
+        """Whether it is a look at a plate at all: the detector says so, or the text does."""
+        return look.detection_confidence >= self._reader.detector.min_confidence or look.plate.confidence >= SURE
 
     async def _smaller(self, image: Image, looks: Sequence[PlateRead]) -> list[Detection]:
         """What smaller tiles show; of them only other plates, where one has been read for sure."""
@@ -90,7 +92,7 @@ class PhotographReader:
         return [each for each in found if all(each.box.iou(read.box) < SAME_PLATE for read in looks)]
 
     async def _detect(self, image: Image) -> list[Detection]:
-        return list(await self._reader.detector.detect(image, FAINT))
+        return list(await self._reader.detector.detect(image, min(FAINT, self._reader.detector.min_confidence)))
 
     async def _in_tiles(self, image: Image, side_px: float, most: int) -> list[Detection]:
         """What stands in each tile and is not cut by its edge: its neighbour has that whole."""
@@ -176,11 +178,6 @@ def best_of_each(reads: Sequence[PlateRead]) -> tuple[PlateRead, ...]:
             kept.append(read)
     judged = [doubted(read, [other for other in reads if other.box.iou(read.box) >= SAME_PLATE]) for read in kept]
     return tuple(sorted(judged, key=lambda each: -each.plate.confidence))
-
-
-def believed(look: PlateRead) -> bool:
-    """Whether it is a look at a plate at all: the detector says so, or the text does."""
-    return look.detection_confidence >= CLEAR or look.plate.confidence >= SURE
 
 
 def doubted(read: PlateRead, looks: Sequence[PlateRead]) -> PlateRead:

@@ -36,6 +36,8 @@ PERIOD_S = 0.05
 class HeldDetector:
     """Finds nothing, after `go_on`; remembers how bright what it was shown is."""
 
+    min_confidence = 0.35
+
     def __init__(self) -> None:
         self.begun = asyncio.Event()
         self.go_on = asyncio.Event()
@@ -125,6 +127,8 @@ async def test_a_camera_whose_turn_comes_late_is_analysed_by_its_newest_picture(
 
 class FailingDetector:
     """Fails for as long as `words` says something."""
+
+    min_confidence = 0.35
 
     def __init__(self, words: str) -> None:
         self.words = words

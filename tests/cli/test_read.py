@@ -33,6 +33,8 @@ TEXT = "51K12345"
 class BrightRectangle:
     """Finds the bright rectangle of a picture."""
 
+    min_confidence = 0.35
+
     async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         rows, columns = np.nonzero(image[:, :, 0] > 120)
         if not len(rows):

@@ -28,7 +28,7 @@ class WhiteDetector:
     least: float = 0.04
     most: float = 0.7
     confidence: float = 0.9
-    own_threshold: float = 0.35
+    min_confidence: float = 0.35
     shown: list[tuple[int, int]] = field(default_factory=list)
 
     async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
@@ -36,7 +36,7 @@ class WhiteDetector:
         _, _, stats, _ = cv2.connectedComponentsWithStats((image[:, :, 0] == WHITE).astype(np.uint8))
         boxes = [Box(*(float(side) for side in row[:4])) for row in stats[1:]]
         seen = [box for box in boxes if self.least <= box.width / image.shape[1] <= self.most]
-        if self.confidence < (self.own_threshold if min_confidence is None else min_confidence):
+        if self.confidence < (self.min_confidence if min_confidence is None else min_confidence):
             return ()
         return tuple(Detection(box, Quad.of_box(box), self.confidence) for box in seen)
 

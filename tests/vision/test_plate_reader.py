@@ -27,6 +27,8 @@ from lpr.vision.rectify import corners_home
 class ToldDetector:
     """Finds what it is told; remembers the pictures it was shown."""
 
+    min_confidence = 0.35
+
     boxes: list[Box]
     shown: list[Image] = field(default_factory=list)
 
