@@ -104,30 +104,33 @@ class LargerStream:
         """The passage with the larger stream's frame of its best moment, and the plate as it stands there.
 
         The plate is looked for anew: two streams of a camera are not in step, and what is sent must show the plate
-        where it says so. Where the frame has not come or does not show that plate, the passage stays as it is.
+        where it says so. Within that step a barrier's arm may have come before it, so the picture before is tried, too.
+        Where neither has come or shows that plate, the passage stays as it is.
         """
         small = passage.best_frame
-        frame = await self._frame_of(small)
+        frames = await self._frames_of(small)
         passage = replace(passage, best_frame=replace(small, still=None))
-        if frame is None:
-            return self._kept(passage, "no picture of the larger stream")
-        try:
-            async with self._plates.turns:
-                reads = await self._plates.read(frame, region)
-        except VisionError as error:
-            return self._kept(passage, error.message)
-        read = same_plate(reads, frame, passage)
-        if read is None:
-            return self._kept(passage, "the larger stream's picture does not show this plate")
-        if clearness(passage.best_read) > clearness(read):
-            read = replace(read, crop=passage.best_read.crop)
-        return replace(passage, best_frame=frame, best_read=read)
+        for frame in frames:
+            try:
+                async with self._plates.turns:
+                    reads = await self._plates.read(frame, region)
+            except VisionError as error:
+                return self._kept(passage, error.message)
+            read = same_plate(reads, frame, passage)
+            if read is not None:
+                if clearness(passage.best_read) > clearness(read):
+                    read = replace(read, crop=passage.best_read.crop)
+                return replace(passage, best_frame=frame, best_read=read)
+        why = "the larger stream's picture does not show this plate" if frames else "no picture of the larger stream"
+        return self._kept(passage, why)
 
-    async def _frame_of(self, small: Frame) -> Frame | None:
-        if small.still is None:
-            return None
+    async def _frames_of(self, small: Frame) -> list[Frame]:
+        """What the larger stream has of this moment, and of the one before."""
+        still = small.still
+        if still is None:
+            return []
         within_s = STILL_WITHIN_S if self.reader.state is CameraState.RUNNING else 0.0
-        return await self.stills.filled(small.still, within_s)
+        return [frame for frame in (await self.stills.filled(still, within_s), still.before) if frame is not None]
 
     def _kept(self, passage: Passage, why: str) -> Passage:
         log.info("pictures of the smaller stream", camera=self._camera_id, plate=passage.plate.display, why=why)

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from lpr.capture.buffers import FrameBuffer
@@ -23,7 +24,8 @@ from lpr.domain.frame import Frame, Still
 NEAR_S: Final = 0.5
 """A picture taken further from the moment that was wanted shows another scene."""
 MOST_BYTES: Final = 200_000_000
-"""Of pictures that vehicles in sight hold: 32 of 1080p, 8 of 2160p. Beyond, the oldest are let go."""
+"""Of pictures that vehicles in sight hold: 32 of 1080p, 8 of 2160p. Beyond, the oldest are let go, those taken before
+the wanted moments first."""
 MOST_WANTED: Final = 8
 
 _LONGEST_PERIOD_S = 0.2
@@ -43,7 +45,8 @@ class Stills(FrameBuffer):
         """False while nothing moves, so that nothing is wanted; the analysing side says so."""
         self._most_bytes = most_bytes
         self._wanted: deque[Still] = deque(maxlen=MOST_WANTED)
-        self._filled: deque[weakref.ref[Still]] = deque()
+        self._given: list[weakref.ref[Still]] = []
+        self._last: Frame | None = None
         self._period_s = 0.0
         self._decode_s = 0.0
         self._grabbed_s: float | None = None
@@ -52,8 +55,11 @@ class Stills(FrameBuffer):
 
     def want(self, at: Instant) -> Still:
         """A place for the picture nearest to `at`, which is now or a moment ago; any thread may ask."""
-        still = Still(at)
         with self._changed:
+            last = self._last
+            still = Still(at, last if last is not None and _near(last, at) else None)
+            self._given = [each for each in self._given if each() is not None]
+            self._given.append(weakref.ref(still))
             self._wanted.append(still)
             self._changed.notify_all()
         return still
@@ -73,10 +79,10 @@ class Stills(FrameBuffer):
             if self._closed or give_up.is_set():
                 return False
             for still in self._wanted:
-                if abs(frame.captured_at.seconds_since(still.wanted_at)) <= NEAR_S:
+                if _near(frame, still.wanted_at):
                     still.frame = frame
-                    self._filled.append(weakref.ref(still))
             self._wanted.clear()
+            self._last = frame
             self._let_go()
             self._changed.notify_all()
         return True
@@ -106,12 +112,21 @@ class Stills(FrameBuffer):
         return min(self._period_s / 2, self._period_s - 2 * self._decode_s - _RESERVE_S)
 
     def _let_go(self) -> None:
-        held = [still for each in self._filled if (still := each()) is not None and still.frame is not None]
-        sizes = {id(still.frame): still.frame.image.nbytes for still in held if still.frame is not None}
-        total = sum(sizes.values())
-        while total > self._most_bytes and len(held) > 1:
-            oldest = held.pop(0)
-            gone, oldest.frame = oldest.frame, None
-            if not any(still.frame is gone for still in held):
-                total -= sizes[id(gone)]
-        self._filled = deque(map(weakref.ref, held))
+        held = [still for each in self._given if (still := each()) is not None and still not in self._wanted]
+        for still in held:
+            if _bytes_of(held) <= self._most_bytes:
+                return
+            still.before = None
+        for still in held[:-1]:
+            if _bytes_of(held) <= self._most_bytes:
+                return
+            still.frame = None
+
+
+def _near(frame: Frame, at: Instant) -> bool:
+    return abs(frame.captured_at.seconds_since(at)) <= NEAR_S
+
+
+def _bytes_of(stills: Sequence[Still]) -> int:
+    frames = {id(frame): frame for still in stills for frame in (still.before, still.frame) if frame is not None}
+    return sum(frame.image.nbytes for frame in frames.values())

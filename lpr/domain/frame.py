@@ -18,10 +18,12 @@ Image: TypeAlias = NDArray[np.uint8]
 class Still:
     """A place for the picture that a camera's larger stream has of the same moment.
 
-    Filled by that stream's thread a moment later, or never; emptied again where memory is short.
+    Filled by that stream's thread a moment later, or never; emptied again where memory is short. `before` is what the
+    stream gave last: where `frame` is late, or something has come before the plate in it, that picture may show it.
     """
 
     wanted_at: Instant
+    before: Frame | None = None
     frame: Frame | None = None
 
 

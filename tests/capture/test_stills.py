@@ -192,6 +192,23 @@ def test_pictures_that_nobody_holds_are_gone_and_of_those_that_are_held_the_olde
     assert [still.frame.number for still in held if still.frame is not None] == [2, 3, 4, 5, 7]
 
 
+def test_the_picture_before_the_wanted_moment_is_kept_with_it_where_it_is_of_that_time_and_memory_allows() -> None:
+    stills, now = Stills(most_bytes=3 * 48), SystemClock().now()
+    first = stills.want(now.plus(-2))
+    stills.offer(frame(now.plus(-2), 0), NEVER)
+    second = stills.want(now)
+    assert second.before is None, "what was taken two seconds ago shows another scene"
+    stills.offer(frame(now, 1), NEVER)
+    third = stills.want(now.plus(0.1))
+    assert third.before is second.frame is not None, "there before anything has come"
+    stills.offer(frame(now.plus(0.1), 2), NEVER)
+    assert third.before is second.frame
+    fourth = stills.want(now.plus(0.2))
+    stills.offer(frame(now.plus(0.2), 3), NEVER)
+    assert [each.before for each in (first, second, third, fourth)] == [None] * 4
+    assert [each.frame is None for each in (first, second, third, fourth)] == [True, False, False, False]
+
+
 def test_wants_that_nobody_fills_do_not_pile_up() -> None:
     stills, now = Stills(), SystemClock().now()
     for _ in range(1000):
