@@ -12,7 +12,7 @@ import structlog
 from lpr.agent.attention import Attention
 from lpr.agent.larger import LargerStream
 from lpr.agent.losses import CameraLosses, Notice
-from lpr.agent.publisher import Publisher
+from lpr.agent.publisher import PreparedPassage, Publisher
 from lpr.capture.base import CameraSettings
 from lpr.capture.reader import CameraChange, CameraReader, SourceFactory
 from lpr.capture.source import open_source
@@ -39,6 +39,9 @@ SWEEP_EVERY_S = 0.5
 DECODED_RATE_OVER_S = 2.0
 BLIND_FOR_S = 5.0
 """After so long without one inference that worked another device is asked for: a driver that hangs stays so."""
+PASSAGES_WAITING = 128
+"""Vehicles of one camera that wait for a disk which takes its time: minutes at a busy gate, with pictures some 40 MB.
+Beyond that the camera waits with them, and what it shows meanwhile is not seen."""
 VISION_ERROR_EVERY_S = 60.0
 """A camera whose inferences fail says so, to the back-end and in the log, once in this time, not with every frame."""
 
@@ -138,6 +141,7 @@ class CameraPipeline:
         """Why its pictures are not read although it runs, in words; empty where they are."""
         self._decoded_rate = (0.0, 0, 0.0)
         self._notices: asyncio.Queue[Notice] = asyncio.Queue()
+        self._passages: asyncio.Queue[PreparedPassage] = asyncio.Queue(PASSAGES_WAITING)
         self._captured = self._overwritten = 0
         self._attention = Attention()
         self._vision_told_at_s: float | None = None
@@ -187,6 +191,7 @@ class CameraPipeline:
         """
         async with asyncio.TaskGroup() as tasks:
             teller = tasks.create_task(self._tell(), name=f"tell {self.camera.id}")
+            recorder = tasks.create_task(self._record(), name=f"record {self.camera.id}")
             sweeper = tasks.create_task(self._sweep(), name=f"sweep {self.camera.id}")
             capturing = tasks.create_task(self.capture.run(), name=f"capture {self.camera.id}")
             if self.larger is not None:
@@ -198,8 +203,10 @@ class CameraPipeline:
             await self._publish_finished()
             if self.larger is not None:
                 await self.larger.stop()
+            await self._passages.join()
             await self._notices.join()
             teller.cancel()
+            recorder.cancel()
 
     async def stop(self) -> None:
         """End capturing; `run` then finishes by itself."""
@@ -275,7 +282,9 @@ class CameraPipeline:
                 shown = await self.larger.with_larger_pictures(passage, self.camera.roi or ())
                 kept = shown.best_frame.image is passage.best_frame.image
                 self._metrics.pictures_sent(self.camera.id, "analyse_source" if kept else "source")
-            await self._publisher.publish(shown, self.camera, settled_by=settled_by)
+            prepared = await self._publisher.prepare(shown, self.camera, settled_by=settled_by)
+            if prepared is not None:
+                await self._passages.put(prepared)
         # Nothing is held back without a trace in the log.
         for note in self.tracker.take_notes():
             log.info(
@@ -286,8 +295,17 @@ class CameraPipeline:
                 frames=note.frames,
                 track=note.track_id,
             )
-        if passages:
-            await self._on_published()
+
+    async def _record(self) -> None:
+        """One after the other, beside the analysis: a disk that stalls, as flash does for seconds, blinds no camera."""
+        while True:
+            prepared = await self._passages.get()
+            try:
+                await self._publisher.record(prepared)
+                if self._passages.empty():
+                    await self._on_published()
+            finally:
+                self._passages.task_done()
 
     # Faults
 

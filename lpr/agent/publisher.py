@@ -34,6 +34,16 @@ NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 log = structlog.get_logger("agent")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedPassage:
+    """A passage without its frames, and the event that tells of it."""
+
+    passage: Passage
+    camera: CameraConfig
+    event: PlateDetected | ErrorRaised
+    settled_by: Instant
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedPassage:
     """A passage as the local page shows it."""
@@ -75,25 +85,26 @@ class Publisher:
         """Vehicles that passed a camera since the start."""
         return self._counts[camera_id]
 
-    async def publish(self, passage: Passage, camera: CameraConfig, *, settled_by: Instant) -> None:
-        """Record what became of a vehicle; returns after the commit, or after saying why there is none.
+    async def prepare(self, passage: Passage, camera: CameraConfig, *, settled_by: Instant) -> PreparedPassage | None:
+        """Compress the pictures of a vehicle that passed; None where it is not to be reported, or cannot be.
 
         `settled_by` is when the frame was captured that decided it: from there the time to the answer is measured.
         """
         with self._metrics.timed(Stage.ENCODE):
             event = await self._event_of(passage, camera)
-        if event is None:
-            return
-        ticket = await self._record(event)
+        return None if event is None else PreparedPassage(_without_pictures(passage), camera, event, settled_by)
+
+    async def record(self, prepared: PreparedPassage) -> None:
+        """Record what became of a vehicle; returns after the commit, or after saying why there is none."""
+        passage, camera = prepared.passage, prepared.camera
+        ticket = await self._record(prepared.event)
         state = self._outcomes.get(ticket.event_id, DeliveryState.WAITING) if ticket else DeliveryState.DROPPED
         event_id = ticket.event_id if ticket else None
-        self._remember(
-            PublishedPassage(_without_pictures(passage), camera.gate.name, event.plate_image, event_id, state)
-        )
+        self._remember(PublishedPassage(passage, camera.gate.name, prepared.event.plate_image, event_id, state))
         self._metrics.passage(camera.id, passage.outcome)
         self._counts[camera.id] += 1
         if ticket is not None and state is DeliveryState.WAITING and not ticket.recorded_offline:
-            self._settled_by[ticket.event_id] = settled_by
+            self._settled_by[ticket.event_id] = prepared.settled_by
             _forget_oldest(self._settled_by)
         if ticket is not None and passage.outcome is PassageOutcome.READ:
             self.processed_count += 1

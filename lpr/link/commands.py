@@ -114,7 +114,7 @@ class CommandInbox:
             if request.command_id in self._seen:
                 return _answer(request, ReplyStatus.DUPLICATE, None, "this commandId was taken before; not done again")
             try:
-                self._seen.add(request.command_id)
+                await self._seen.add(request.command_id)
             except LprError as error:
                 # Better done, and perhaps done twice, than a gate that obeys nobody because its disk is full.
                 log.warning("command id not kept", error=error.message, hint=error.hint)

@@ -93,7 +93,7 @@ class Relay:
         settings: LinkSettings,
         transport_factory: TransportFactory,
         *,
-        next_epoch: Callable[[], int],
+        next_epoch: Callable[[], Awaitable[int]],
         on_command: OnCommand,
         on_rejected: OnRejected | None = None,
         on_delivered: OnDelivered | None = None,
@@ -244,7 +244,7 @@ class Relay:
             token=self._token,
             agent_id=self._settings.agent_id,
             boot_id=self._settings.boot_id,
-            epoch=self._next_epoch(),
+            epoch=await self._next_epoch(),
             version=self._settings.version,
         )
         await self._unless_stopped(transport.connect(auth))

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lpr.config import AgentConfig
+from lpr.agent.publisher import Publisher
+from lpr.config import AgentConfig, CameraConfig
 from lpr.domain.clock import Instant, SystemClock
 from lpr.domain.frame import Frame
 from lpr.domain.geometry import Box, Quad
@@ -87,3 +88,10 @@ def make_passage(
         decided_at=at.plus(0.05),
         frames_read=6,
     )
+
+
+async def publish(publisher: Publisher, passage: Passage, camera: CameraConfig) -> None:
+    """As a pipeline does, but in one go."""
+    prepared = await publisher.prepare(passage, camera, settled_by=passage.last_seen)
+    if prepared is not None:
+        await publisher.record(prepared)

@@ -24,7 +24,7 @@ from lpr.domain.frame import Image
 from lpr.domain.passage import PassageOutcome
 from lpr.imaging import decode_image
 from lpr.vision.plate_reader import PlateReader
-from tests.agent.helpers import make_passage
+from tests.agent.helpers import make_passage, publish
 from tests.agent.test_service import running, until
 from tests.faults.node import TOKEN, NodeBackend
 from tests.link.parts import detection, picture
@@ -301,10 +301,8 @@ async def ask_for_a_device_that_is_not_there(site: Site, agent: Agent) -> None:
 
 @cause(ErrorCode.PLATE_UNREADABLE)
 async def let_an_unreadable_vehicle_pass(site: Site, agent: Agent) -> None:
-    now = SystemClock().now()
-    await agent._publisher.publish(
-        make_passage(outcome=PassageOutcome.UNREADABLE, at=now), agent.config.cameras[0], settled_by=now
-    )
+    passage = make_passage(outcome=PassageOutcome.UNREADABLE, at=SystemClock().now())
+    await publish(agent._publisher, passage, agent.config.cameras[0])
     error = await site.error("PLATE_UNREADABLE")
     details = error["data"]["details"]
     assert details["processedImage"]["bytes"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +19,16 @@ from lpr.agent.pipeline import CameraPipeline
 from lpr.agent.publisher import Publisher
 from lpr.domain.clock import SystemClock
 from lpr.domain.errors import VisionError
+from lpr.domain.events import PlateDetected, StoredEvent
 from lpr.domain.frame import Image
 from lpr.metrics import Metrics
+from lpr.outbox.base import Ticket
 from lpr.outbox.memory import MemoryOutbox
 from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.standing import StandingMemory
 from lpr.vision.base import Detection
 from lpr.vision.plate_reader import PlateReader
-from tests.agent.helpers import CAMERA, make_config
+from tests.agent.helpers import CAMERA, make_config, make_passage
 from tests.capture.helpers import ScriptedSource, Step, until
 from tests.vision.test_plate_reader import ToldRecognizer
 
@@ -61,7 +64,13 @@ async def nothing() -> None:
 
 
 def pipeline_of(
-    tmp_path: Path, camera_id: str, reader: PlateReader, steps: Sequence[Step], **more: Any
+    tmp_path: Path,
+    camera_id: str,
+    reader: PlateReader,
+    steps: Sequence[Step],
+    *,
+    outbox: MemoryOutbox | None = None,
+    **more: Any,
 ) -> CameraPipeline:
     config = make_config(tmp_path, {**CAMERA, "id": camera_id, "fps": 25})
     clock, metrics = SystemClock(), Metrics()
@@ -71,7 +80,7 @@ def pipeline_of(
         reader=reader,
         guard=RepeatGuard(),
         standing=StandingMemory(900.0, 86_400.0),
-        publisher=Publisher(MemoryOutbox(), config, link_up=lambda: True, clock=clock, metrics=metrics),
+        publisher=Publisher(outbox or MemoryOutbox(), config, link_up=lambda: True, clock=clock, metrics=metrics),
         clock=clock,
         metrics=metrics,
         on_change=lambda: None,
@@ -185,3 +194,46 @@ async def test_a_device_that_stays_broken_is_left_for_another_one(
 
     assert asked == ["the device hangs"] * 2
     assert pipeline.blind == ""
+
+
+class StallingOutbox(MemoryOutbox):
+    """Its disk takes nothing, and does not say so, until `go_on`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+        self.plates: list[str] = []
+
+    async def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
+        await self.go_on.wait()
+        assert isinstance(event, PlateDetected)
+        self.plates.append(event.plate.text)
+        return await super().record(event, link_up=link_up)
+
+
+async def test_a_disk_that_stalls_blinds_no_camera_and_what_passes_meanwhile_is_recorded_in_order(
+    tmp_path: Path, workers: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox, detector, done = StallingOutbox(), FailingDetector(""), threading.Event()
+    pictures = [picture(grey) for grey in range(10, 200, 5)]
+    pipeline = pipeline_of(
+        tmp_path,
+        "CAM",
+        PlateReader(detector, ToldRecognizer(), workers),
+        [FIRST_OF_ALL, *pictures, held(done)],
+        outbox=outbox,
+    )
+    passing = [f"29A1234{number}" for number in range(5)]
+    to_come = iter(passing)
+    monkeypatch.setattr(
+        pipeline.tracker, "update", lambda *_: [make_passage(text=text) for text in itertools.islice(to_come, 1)]
+    )
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(pipeline.run())
+        await until(lambda: detector.asked > len(passing))
+        assert outbox.plates == []
+        outbox.go_on.set()
+        done.set()
+        await pipeline.stop()
+
+    assert outbox.plates == passing

@@ -14,7 +14,7 @@ from lpr.metrics import Metrics
 from lpr.outbox.base import Ticket
 from lpr.outbox.memory import MemoryOutbox
 from lpr.web.source import DeliveryState
-from tests.agent.helpers import make_config, make_passage
+from tests.agent.helpers import make_config, make_passage, publish
 
 
 class FullOutbox(MemoryOutbox):
@@ -36,7 +36,7 @@ async def test_a_passage_is_recorded_and_shown_as_waiting(tmp_path: Path) -> Non
     outbox = MemoryOutbox()
     publisher, passage = make_publisher(tmp_path, outbox), make_passage()
 
-    await publisher.publish(passage, publisher.config.cameras[0], settled_by=passage.last_seen)
+    await publish(publisher, passage, publisher.config.cameras[0])
 
     [shown] = publisher.passages
     assert shown.state is DeliveryState.WAITING
@@ -48,7 +48,7 @@ async def test_what_the_back_end_answers_is_shown_and_timed(tmp_path: Path) -> N
     outbox, passage = MemoryOutbox(), make_passage()
     metrics = Metrics()
     publisher = Publisher(outbox, make_config(tmp_path), link_up=lambda: True, clock=SystemClock(), metrics=metrics)
-    await publisher.publish(passage, publisher.config.cameras[0], settled_by=passage.last_seen)
+    await publish(publisher, passage, publisher.config.cameras[0])
     event_id = publisher.passages[0].event_id or ""
 
     publisher.delivered(event_id)
@@ -62,7 +62,7 @@ async def test_an_answer_that_overtakes_the_record_is_not_forgotten(tmp_path: Pa
     publisher, passage = make_publisher(tmp_path, outbox), make_passage()
     outbox.on_recorded(lambda ticket: publisher.delivered(ticket.event_id))
 
-    await publisher.publish(passage, publisher.config.cameras[0], settled_by=passage.last_seen)
+    await publish(publisher, passage, publisher.config.cameras[0])
 
     assert publisher.passages[0].state is DeliveryState.DELIVERED
 
@@ -70,7 +70,7 @@ async def test_an_answer_that_overtakes_the_record_is_not_forgotten(tmp_path: Pa
 async def test_a_passage_that_cannot_be_stored_stays_on_the_page_and_stops_nothing(tmp_path: Path) -> None:
     publisher, passage = make_publisher(tmp_path, FullOutbox()), make_passage()
 
-    await publisher.publish(passage, publisher.config.cameras[0], settled_by=passage.last_seen)
+    await publish(publisher, passage, publisher.config.cameras[0])
 
     assert publisher.passages[0].state is DeliveryState.DROPPED
     assert publisher.processed_count == 0
@@ -82,9 +82,9 @@ async def test_an_unreadable_vehicle_counts_as_an_error_unless_the_configuration
     quiet = make_config(tmp_path, tracking={"report_unreadable": False})
     passage = make_passage(outcome=PassageOutcome.UNREADABLE)
 
-    await publisher.publish(passage, quiet.cameras[0], settled_by=passage.last_seen)
+    await publish(publisher, passage, quiet.cameras[0])
     publisher.config = quiet
-    await publisher.publish(passage, quiet.cameras[0], settled_by=passage.last_seen)
+    await publish(publisher, passage, quiet.cameras[0])
 
     assert publisher.error_count == 1
     assert len(await published_ids(outbox)) == 1
@@ -95,7 +95,7 @@ async def test_the_page_keeps_the_newest_passages_within_a_bound(tmp_path: Path)
     passages = [make_passage(width=64, height=64) for _ in range(PASSAGES_KEPT + 3)]
 
     for passage in passages:
-        await publisher.publish(passage, publisher.config.cameras[0], settled_by=passage.last_seen)
+        await publish(publisher, passage, publisher.config.cameras[0])
 
     assert len(publisher.passages) == PASSAGES_KEPT
     assert publisher.passages[0].passage.passage_id == passages[-1].passage_id
@@ -124,6 +124,6 @@ async def test_every_outcome_is_counted_by_camera(tmp_path: Path, outcome: Passa
     )
     passage = make_passage(outcome=outcome)
 
-    await publisher.publish(passage, publisher.config.cameras[0], settled_by=passage.last_seen)
+    await publish(publisher, passage, publisher.config.cameras[0])
 
     assert metrics.passages(outcome, camera_id="CAM_001") == 1

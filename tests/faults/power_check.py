@@ -123,7 +123,8 @@ async def broken(data_dir: Path, promises: Promises, *, was_damaged: bool) -> li
     if not was_damaged:
         faults += [f"{error.code.value}: {error.message}" for error in troubles]
         faults += [f"{name} was set aside" for name in _set_aside(data_dir)]
-    return [*faults, *_side_faults(data_dir, promises)]
+    epoch = await EpochFile(data_dir / "epoch.json").next()
+    return [*faults, *_side_faults(data_dir, epoch, promises)]
 
 
 def _set_aside(data_dir: Path) -> list[str]:
@@ -146,8 +147,8 @@ def _list_faults(promises: Promises, waiting: list[str], dead: list[str]) -> Ite
             yield f"{event_id}: a dead letter that waits, or the other way round"
 
 
-def _side_faults(data_dir: Path, promises: Promises) -> Iterator[str]:
-    if (epoch := EpochFile(data_dir / "epoch.json").next()) <= promises.epoch:
+def _side_faults(data_dir: Path, epoch: int, promises: Promises) -> Iterator[str]:
+    if epoch <= promises.epoch:
         yield f"connection {epoch} comes after {promises.epoch}"
     seen = SeenCommands(data_dir / "commands.json")
     yield from (f"command {name} was obeyed and is forgotten" for name in promises.commands if name not in seen)

@@ -80,9 +80,9 @@ class Work:
         while not self.done.is_set():
             await asyncio.sleep(0.03)
             number += 1
-            say("E", await asyncio.to_thread(epochs.next))
+            say("E", await epochs.next())
             command_id = f"{self.boot_id}-{number}"
-            await asyncio.to_thread(seen.add, command_id)
+            await seen.add(command_id)
             say("C", command_id)
             say("k", command_id)
             await asyncio.to_thread(overrides.keep, {"weather": {"condition": command_id}})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from lpr.domain.events import ErrorCode, ErrorRaised, Jpeg, PlateDetected, Sever
 from lpr.imaging import encode_jpeg
 from lpr.link.base import Backoff, LinkDeadlines, LinkSettings, TransportFactory
 from lpr.link.clearer import Rejection
+from lpr.link.files import EpochFile
 from lpr.link.relay import Delivered, Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.outbox.base import Outbox
@@ -120,7 +120,6 @@ async def running(
     """A relay inside the block; stopped, and waited for, at its end."""
     clock = clock or SystemClock()
     outbox = outbox or MemoryOutbox(agent_id=link.agent_id, boot_id=link.boot_id, clock=clock)
-    epochs = itertools.count(1)
 
     async def obey(name: str, args: Sequence[object]) -> Mapping[str, Any]:
         site.commands.append((name, args))
@@ -130,7 +129,7 @@ async def running(
         site.rejections.append(rejection)
 
     given: dict[str, Any] = {
-        "next_epoch": lambda: next(epochs),
+        "next_epoch": EpochFile().next,
         "on_command": obey,
         "on_rejected": rejected,
         "on_delivered": lambda done: site.delivered.append(done),

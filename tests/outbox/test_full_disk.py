@@ -77,7 +77,7 @@ async def test_an_agent_that_starts_on_a_full_disk_delivers_and_records(small: S
     for n in range(10):
         await record(outbox, f"29A{n}")
     await until((small.data_dir / RESERVE).exists)
-    EpochFile(small.data_dir / "epoch.json").next()
+    await EpochFile(small.data_dir / "epoch.json").next()
     await outbox.close()
     other = Other(mounted)
     other.fill()
@@ -85,7 +85,7 @@ async def test_an_agent_that_starts_on_a_full_disk_delivers_and_records(small: S
     outbox = await small.open(boot_id="boot-2")
     waiting = await outbox.waiting(limit=99)
     assert [ticket.sequence for ticket in waiting] == list(range(1, 11))
-    assert EpochFile(small.data_dir / "epoch.json").next() == 2
+    assert await EpochFile(small.data_dir / "epoch.json").next() == 2
     other.fill()  # what was given up is taken at once
     await outbox.settle([ticket.event_id for ticket in waiting[:4]])
     for n in range(10, 13):

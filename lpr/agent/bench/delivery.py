@@ -30,6 +30,7 @@ from lpr.domain.errors import LinkError
 from lpr.domain.events import PlateDetected
 from lpr.link.base import DeliveryLimits, LinkPhase, LinkSettings, LinkState
 from lpr.link.commands import obey_nothing
+from lpr.link.files import EpochFile
 from lpr.link.relay import Delivered, Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.outbox.bench import EVENT_BYTES, RecordingSpeed, measure_recording, sample_event
@@ -383,12 +384,11 @@ class _Station:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
         """A link inside the block. Raises `LinkError` where there is none within `UP_WITHIN_S`."""
-        epochs = itertools.count(1)
         relay = Relay(
             self.outbox,
             self.settings,
             lambda: SocketIoTransport(self.settings),
-            next_epoch=lambda: next(epochs),
+            next_epoch=EpochFile().next,
             on_command=obey_nothing,
             on_delivered=self._delivered,
             on_change=self._changed,

@@ -30,6 +30,7 @@ from lpr.domain.geometry import Quad
 from lpr.domain.passage import Action, Passage, PassageOutcome
 from lpr.domain.plate import PlateRead
 from lpr.link.commands import obey_nothing
+from lpr.link.files import EpochFile
 from lpr.link.relay import Relay
 from lpr.link.socketio_transport import SocketIoTransport
 from lpr.metrics import Metrics, Percentiles, Stage
@@ -174,12 +175,11 @@ class _Delivery:
         self._outbox = await SqliteOutbox.open(self._folder / "queue", agent_id="bench", boot_id=boot_id)
         settings = replace(link_settings(self._config, boot_id=boot_id), url=self._backend.url, namespace="/ai")
         settings = replace(settings, token=lambda: None, ca_file=None, client_cert_file=None, client_key_file=None)
-        epochs = iter(range(1, 1 << 30))
         self._relay = Relay(
             self._outbox,
             settings,
             lambda: SocketIoTransport(settings),
-            next_epoch=lambda: next(epochs),
+            next_epoch=EpochFile().next,
             on_command=obey_nothing,
             metrics=self._metrics,
         )
