@@ -25,6 +25,9 @@ TEXT_SUPPORT: Final = 2.0
 LEAP: Final = 2.0
 """Plate sizes from where it was expected: what has never been legible, a lamp or a strip of the barrier, has not become
 the plate that is read so far from it. Both its way and its first moment would be told of that vehicle."""
+LEAP_IN_SIZE: Final = math.log(3.0)
+"""And what cannot be read at all, so many times as large or small as it was expected, is not where a plate has gone: in
+the seconds in which one fades into the distance, any size is within reach, the side of a lorry's too."""
 SAME_READ_IOU: Final = 0.5
 COVERED: Final = 0.8
 """A box that lies within another by this share is a part of the same plate (one row of two)."""
@@ -46,10 +49,14 @@ def associate(tracks: Sequence[Track], looks: Sequence[Look], at: Instant, bound
 
 
 def _leaps(track: Track, expected: Prediction, look: Look) -> bool:
-    """Whether a plate is read so far from a track without any text that it is another thing."""
-    if look.weight <= 0 or track.incumbent.vote.weight > 0:
+    """Whether one of the two has a text and the other one, without any, lies so far from it that it is another thing."""
+    legible = look.weight > 0
+    if legible == (track.incumbent.vote.weight > 0):
         return False
-    (x, y), size = look.read.box.centre, plate_size(look.read.box)
+    size = plate_size(look.read.box)
+    if not legible:
+        return look.whole and abs(math.log(size) - expected.log_size) > LEAP_IN_SIZE
+    x, y = look.read.box.centre
     return math.hypot(x - expected.x, y - expected.y) > LEAP * max(size, expected.size)
 
 

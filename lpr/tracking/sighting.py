@@ -124,6 +124,7 @@ def view_score(look: Look) -> float:
         + 0.7 * math.log(1.0 + max(0.0, read.sharpness))
         + math.log(max(0.2, read.readable))
         - (0.0 if look.whole else 3.0)
+        - (0.0 if look.weight > 0 else 3.0)
     )
 
 

@@ -336,3 +336,29 @@ def test_a_plate_whose_end_is_covered_is_not_told_by_what_is_left_of_it(emit: Em
 
     assert (passage.outcome, passage.plate.text) == (PassageOutcome.UNREADABLE, part)
     assert passage.plate.confidence == 0.0
+
+
+# What is no plate does not become one
+
+
+@EVERY_EMIT
+def test_an_illegible_thing_of_another_size_is_not_where_a_small_plate_has_gone(emit: EmitRule) -> None:
+    """The side of a car that drives out filled the picture where a motorbike's plate had faded into the distance."""
+
+    def riding_off(now_s: float) -> Box | None:
+        return (
+            square(800 - 150 * now_s**0.5, 600 - 260 * now_s**0.5, 40 * math.exp(-0.6 * now_s)) if now_s <= 1 else None
+        )
+
+    def side(now_s: float) -> Box | None:
+        return Box(480, 140, 340, 280) if now_s >= 2.75 else None
+
+    def spoil(_now_s: float, text: str, box: Box) -> PlateRead:
+        return read(text, box) if text else read("11111", box, sure=0.1, readable=0.0, detection=0.4)
+
+    subject = tracker(emit=emit, action=AUTO)
+    [passage] = play(subject, [("72F118263", riding_off), ("", side)], until_s=3.25, spoil=spoil)
+
+    assert told([passage]) == [("72F118263", EXIT)]
+    assert passage.best_read.box.width <= 40
+    assert passage.last_seen.seconds_since(at(0)) <= 1
