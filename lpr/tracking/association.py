@@ -49,7 +49,7 @@ def associate(tracks: Sequence[Track], looks: Sequence[Look], at: Instant, bound
 
 
 def _leaps(track: Track, expected: Prediction, look: Look) -> bool:
-    """Whether one of the two has a text and the other one, without any, lies so far from it that it is another thing."""
+    """Whether one of the two has a text and the other, without any, lies so far from it that it is another thing."""
     legible = look.weight > 0
     if legible == (track.incumbent.vote.weight > 0):
         return False
