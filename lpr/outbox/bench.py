@@ -124,7 +124,10 @@ async def _timed(work: Coroutine[Any, Any, None]) -> float:
 
 
 def sample_event(number: int) -> PlateDetected:
-    """A detection of about `EVENT_BYTES`; its pictures are noise, which is what JPEG looks like to a disk."""
+    """A detection of about `EVENT_BYTES`; its pictures are noise, which is what JPEG looks like to a disk.
+
+    Their checksums are reckoned here and not while events are recorded, as the agent does it where it compresses them.
+    """
     now = SystemClock().now()
     text = f"29A{number:05d}"
     return PlateDetected(

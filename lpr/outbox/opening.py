@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -66,20 +66,22 @@ class OpenFiles:
     log_file: LogFile
     folder: LogFolder
     queue: Queue
-    opened: tuple[os.stat_result, ...] = ()
+    names: tuple[str, ...] = field(init=False)
+    opened: tuple[os.stat_result, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._note_opened()
 
     def _note_opened(self) -> None:
-        self.opened = tuple(os.stat(self.path.with_name(name)) for name in (DATABASE, PICTURES))
+        self.names = tuple(str(self.path.with_name(name)) for name in (DATABASE, PICTURES))
+        self.opened = tuple(map(os.stat, self.names))
 
     def look_whether_in_place(self) -> None:
         """Raises `FilesGoneError` where the files have no longer the names that they were opened by: what is written to
         a deleted file ends with the process.
         """
         try:
-            now = [os.stat(self.path.with_name(name)) for name in (DATABASE, PICTURES)]
+            now = tuple(map(os.stat, self.names))
         except FileNotFoundError:
             raise FilesGoneError from None
         if not all(map(os.path.samestat, self.opened, now)):

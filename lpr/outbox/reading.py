@@ -16,7 +16,6 @@ from lpr.domain.events import Jpeg
 from lpr.outbox.files import is_damage
 from lpr.outbox.limits import DAMAGED
 from lpr.outbox.pictures import Extents, PictureFile, extents_from_text
-from lpr.outbox.records import checksum
 from lpr.outbox.rows import Burial, State, Summary, milliseconds, moment_of
 from lpr.outbox.shelf import Contents, Counters
 from lpr.wire import PROCESSING_STATUS
@@ -307,9 +306,10 @@ def extents_of(text: object) -> Extents:
 def _sound(image: tuple[Any, ...]) -> Jpeg | None:
     """Data, width, height and checksum as a picture; None where there is none, or it is not what was recorded."""
     data, width, height, noted = image
-    if data is None or checksum(data) != noted:
+    if data is None:
         return None
-    return Jpeg(data, width, height)
+    picture = Jpeg(data, width, height)
+    return picture if picture.checksum == noted else None
 
 
 def _summary(row: tuple[Any, ...]) -> Summary:

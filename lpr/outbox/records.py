@@ -29,7 +29,6 @@ EPOCH_BYTES = 16
 _HEAD = struct.Struct("<8s16sqIII")
 """Magic, epoch, position, length of the description, length of the body, and the checksum of all that but the magic."""
 HEAD_BYTES = _HEAD.size
-_ZLIB_KEEPS_LOCK = 5 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +45,9 @@ Described: TypeAlias = tuple[int, int, int, int]
 """A picture's bytes, width, height and checksum."""
 
 
-def checksum(data: bytes) -> int:
-    """CRC-32, in pieces so small that zlib keeps the interpreter's lock: to win it back would take longer than all of
-    them.
-    """
-    crc, view = 0, memoryview(data)
-    for start in range(0, len(data), _ZLIB_KEEPS_LOCK):
-        crc = zlib.crc32(view[start : start + _ZLIB_KEEPS_LOCK], crc)
-    return crc
-
-
 def describe(image: Jpeg | None) -> Described | None:
     """What is noted of a picture."""
-    return None if image is None else (len(image.data), image.width, image.height, checksum(image.data))
+    return None if image is None else (len(image.data), image.width, image.height, image.checksum)
 
 
 def pack(row: Row, position: int, epoch: bytes, plate: Described | None, original: Described | None) -> bytes:
@@ -128,10 +117,10 @@ def _unpack(packed: bytes, read: Callable[[int, int], bytes]) -> Row | None:
             images.append(None)
             continue
         size, width, height, noted = what
-        data = read(at, size)
-        if len(data) != size or checksum(data) != noted:
+        image = Jpeg(read(at, size), width, height)
+        if len(image.data) != size or image.checksum != noted:
             return None
-        images.append(Jpeg(data, width, height))
+        images.append(image)
         at += size
     event_id, kind, code, sequence, at_ms, monotonic_s, boot_id, offline, omitted, attempts, unsure_boot = fields[:-2]
     return Row(

@@ -29,7 +29,7 @@ from lpr.outbox.reading import (
     extents_of,
     whole_number,
 )
-from lpr.outbox.records import EPOCH_BYTES, Described, checksum, describe, lost_events, pack
+from lpr.outbox.records import EPOCH_BYTES, Described, describe, lost_events, pack
 from lpr.outbox.rows import Burial, Correction, Row, State, Summary, milliseconds, moment_of, waiting_again
 from lpr.outbox.schema import transaction
 from lpr.outbox.shelf import Counters, Droppable
@@ -217,7 +217,7 @@ class SqliteShelf(SqliteRows):
         self._insert_all(
             "images (image_id, width, height, checksum, data)",
             [
-                (2 * position + kind, image.width, image.height, checksum(image.data), image.data)
+                (2 * position + kind, image.width, image.height, image.checksum, image.data)
                 for position, row in rows
                 for kind, image in ((PLATE_IMAGE, row.plate_image), (ORIGINAL_IMAGE, row.original_image))
                 if image is not None
