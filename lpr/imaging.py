@@ -23,6 +23,9 @@ _BEGINNINGS = re.compile(
     re.DOTALL,
 )
 """How files of each kind begin."""
+BEGINNING_BYTES = 1024
+_ANIMATED = b"NETSCAPE2.0"
+"""Stands behind the palette of a GIF that plays."""
 
 
 def encode_jpeg(image: Image, *, quality: int = MAX_QUALITY) -> Jpeg:
@@ -50,6 +53,15 @@ def decode_image(data: bytes) -> Image:
     if image is None:
         raise _undecodable(data)
     return np.asarray(image, np.uint8)
+
+
+def is_video(beginning: bytes) -> bool:
+    """Whether a file that begins with these bytes, `BEGINNING_BYTES` of them, is a video or a GIF that plays.
+
+    False also of the kinds that nothing tells by their beginning (MPEG, raw H.264).
+    """
+    kind = begins.lastgroup if (begins := _BEGINNINGS.match(beginning)) else None
+    return kind == "video" or (kind == "GIF" and _ANIMATED in beginning)
 
 
 def _undecodable(data: bytes) -> ImageError:

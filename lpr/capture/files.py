@@ -12,14 +12,14 @@ from lpr.capture.timing import RisingTime
 from lpr.domain.errors import CaptureError, ConfigError, ImageError
 from lpr.domain.frame import Image
 from lpr.domain.secrets import mask_secrets
-from lpr.imaging import decode_image
+from lpr.imaging import BEGINNING_BYTES, decode_image, is_video
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif",
                             ".jp2", ".heic", ".heif"})  # fmt: skip
 """HEIC cannot be read: a phone's photographs are named rather than passed over in silence."""
 CLIP_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".m4v", ".ts", ".mpg", ".mpeg", ".webm", ".wmv", ".flv",
                            ".3gp", ".mts", ".m2ts", ".asf", ".mjpeg", ".mjpg", ".h264", ".264", ".h265", ".265",
-                           ".hevc", ".dav"})  # fmt: skip
+                           ".hevc", ".dav", ".vob", ".ogv", ".3g2", ".m2v"})  # fmt: skip
 
 GAP_BETWEEN_SCENES_S = 5.0
 """Two clips, or a clip and the picture after it, show nothing of each other: their times lie this far apart."""
@@ -229,7 +229,7 @@ class SequenceSource:
             self._round_gave_pictures = False
             self._waiting = iter(self._paths)
             path = next(self._waiting)
-        still = path.suffix.lower() in IMAGE_SUFFIXES
+        still = path.suffix.lower() in IMAGE_SUFFIXES and not is_clip(path)
         source: FrameSource = PictureSource(path) if still else ClipSource(path)
         if self._at_s is not None:
             self._begins_s = self._at_s + (self._picture_s if still else GAP_BETWEEN_SCENES_S)
@@ -245,6 +245,17 @@ class SequenceSource:
         source, self._current = self._current, None
         if source is not None:
             source.close()
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a file is a clip, by its name or, whatever its name ends in, by how it begins."""
+    if path.suffix.lower() in CLIP_SUFFIXES:
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_video(file.read(BEGINNING_BYTES))
+    except OSError:  # it is named when it is its turn
+        return False
 
 
 def media_files(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from lpr.capture.base import CameraSettings
-from lpr.capture.files import CLIP_SUFFIXES, as_written, media_files
+from lpr.capture.files import as_written, is_clip, media_files
 from lpr.capture.opencv import OpenCvCapture
 from lpr.capture.source import frames_of
 from lpr.domain.choices import EmitRule
@@ -46,8 +46,8 @@ class MediaFile:
 
     @property
     def is_clip(self) -> bool:
-        """By its suffix; what has none that is known is taken for a picture."""
-        return self.path.suffix.lower() in CLIP_SUFFIXES
+        """What is not known for a clip is taken for a picture."""
+        return is_clip(self.path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +64,8 @@ class SeenPlate:
 class Reading:
     """What one picture shows, or one passage (or frame) of a clip.
 
-    `at_s` and `until_s` are seconds from the clip's start; both are None for a picture.
+    `at_s` and `until_s` are seconds from the clip's start; both are None for a picture, and for a clip that shows no
+    plate at all.
     """
 
     file: MediaFile
@@ -170,6 +171,7 @@ async def _read_clip(
 ) -> AsyncIterator[Outcome]:
     tracker = _tracker(file, options)
     last: Frame | None = None
+    told = 0
     async for frame in _frames(file, options):
         progress(file)
         if isinstance(frame, CaptureError):
@@ -178,18 +180,19 @@ async def _read_clip(
         last = frame
         reads = await reader.read(frame)
         if options.every_frame:
-            plates = _plates(reads, options)
-            if plates:
-                at_s = _seconds(frame.captured_at)
-                yield Reading(file, frame.image, plates, at_s, at_s)
-            continue
-        for passage in tracker.update(frame, reads):
-            if passage.plate.confidence >= options.min_confidence:
-                yield _passage(file, passage)
-    if last is not None and not options.every_frame:
-        for passage in tracker.finish(last.captured_at):
-            if passage.plate.confidence >= options.min_confidence:
-                yield _passage(file, passage)
+            readings = _of_frame(file, frame, reads, options)
+        else:
+            readings = _passages(file, tracker.update(frame, reads), options)
+        for reading in readings:
+            told += 1
+            yield reading
+    if last is None:
+        return
+    for reading in _passages(file, tracker.finish(last.captured_at), options):
+        told += 1
+        yield reading
+    if not told:
+        yield Reading(file, last.image, ())
 
 
 async def _frames(file: MediaFile, options: ReadOptions) -> AsyncIterator[Frame | CaptureError]:
@@ -234,6 +237,15 @@ def _plates(reads: Sequence[PlateRead], options: ReadOptions) -> tuple[SeenPlate
         for read in reads
         if read.plate.text and read.plate.confidence >= options.min_confidence
     )
+
+
+def _of_frame(file: MediaFile, frame: Frame, reads: Sequence[PlateRead], options: ReadOptions) -> list[Reading]:
+    plates, at_s = _plates(reads, options), _seconds(frame.captured_at)
+    return [Reading(file, frame.image, plates, at_s, at_s)] if plates else []
+
+
+def _passages(file: MediaFile, passages: Sequence[Passage], options: ReadOptions) -> list[Reading]:
+    return [_passage(file, each) for each in passages if each.plate.confidence >= options.min_confidence]
 
 
 def _passage(file: MediaFile, passage: Passage) -> Reading:

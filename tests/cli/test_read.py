@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -184,6 +185,34 @@ def test_every_frame_gives_a_line_a_frame_that_shows_a_plate(run: Run, clip: Pat
     lines = [json.loads(line) for line in run("read", clip, "--json", "--fps", "10", "--every-frame").out.splitlines()]
     assert len(lines) == 20
     assert [line["at"] for line in lines] == pytest.approx([1 + number / 10 for number in range(20)], abs=0.05)
+
+
+@pytest.mark.parametrize("more", [(), ("--every-frame",)])
+def test_a_clip_in_which_nothing_passes_says_so(run: Run, tmp_path: Path, more: tuple[str, ...]) -> None:
+    writer = cv2.VideoWriter(str(tmp_path / "night.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for _ in range(10):
+        writer.write(picture(None))
+    writer.release()
+    assert run("read", "night.avi", *more).out == "night.avi  no plate\n"
+    assert json.loads(run("read", "night.avi", "--json", *more).out) == {"image": "night.avi", "plates": []}
+
+
+@pytest.mark.parametrize("name", ["recording", "recording.part", "recording.jpg"])
+def test_a_clip_is_read_as_one_whatever_it_is_called(run: Run, clip: Path, name: str) -> None:
+    clip.rename(clip.with_name(name))
+    assert run("read", name).out.startswith(f"{name}  00:01.0")
+
+
+def test_a_gif_that_plays_is_a_clip_and_one_that_does_not_is_a_picture(run: Run, tmp_path: Path) -> None:
+    shots = [picture(SURE if 10 <= number < 30 else None, left=10 + 8 * (number - 10)) for number in range(40)]
+    playing = cv2.Animation()
+    playing.frames, playing.durations = shots, np.full(len(shots), 100)
+    assert cv2.imwriteanimation(str(tmp_path / "playing.gif"), playing)
+    still = write(tmp_path / "still.gif", shots[20])
+    # OpenCV marks every GIF as one that plays, others do not.
+    still.write_bytes(re.sub(rb"\x21\xff\x0bNETSCAPE2\.0\x03\x01..\0", b"", still.read_bytes(), flags=re.DOTALL))
+    assert run("read", "playing.gif").out.startswith("playing.gif  00:01.")
+    assert run("read", "still.gif").out.startswith(f"still.gif  {TEXT[:3]}-")
 
 
 def test_save_writes_the_pictures_with_plates_drawn_and_spares_the_originals(
