@@ -42,6 +42,13 @@ class FilesGoneError(OSError):
         super().__init__(errno.ESTALE, "its files were deleted or replaced while the agent runs")
 
 
+class UnsyncedError(OSError):
+    """A transaction is committed, and seen by who reads, but the disk may not have kept it."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(cause.errno, cause.strerror or str(cause))
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file is damaged, as against busy, full or forbidden."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -84,7 +91,7 @@ def _hint(error: sqlite3.Error | OSError, path: Path) -> str | None:
             f"user id {os.getuid()} must be able to write in {directory} and all that is in it (who ran the agent as"
             f" root, has left files of root's there): sudo chown -R USER {directory}, or set agent.data_dir"
         )
-    if isinstance(error, OSError) and (error.errno == errno.EEXIST or os.path.isfile(path)):
+    if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTDIR) and os.path.isfile(path):
         return f"{path} is a file: set agent.data_dir to a folder"
     if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
         return "no folder can be made there: set agent.data_dir to one on a disk"

@@ -5,6 +5,7 @@ Raises `sqlite3.Error`; `sqlite` and `tools` translate.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import os
 import sqlite3
@@ -17,6 +18,7 @@ from itertools import chain
 from typing import Any
 
 from lpr.domain.clock import Instant
+from lpr.outbox.files import UnsyncedError
 from lpr.outbox.folding import LogFile
 from lpr.outbox.pictures import Extent, Extents, PictureFile, blocks, extents_to_text, split
 from lpr.outbox.reading import (
@@ -65,6 +67,8 @@ class SqliteShelf(SqliteRows):
         super().__init__(connection, pictures)
         self._log: LogFile | None = None
         """None where SQLite syncs it with every commit."""
+        self._log_has_holes = False
+        """Whether a sync of it has failed, so that what lies in it may be on no disk."""
         self._epoch = b""
         self._in_doubt = True
         """Whether positions and room may have been used that nothing speaks for."""
@@ -96,11 +100,14 @@ class SqliteShelf(SqliteRows):
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, and durable when it is left. Rows inserted inside go to SQLite together: after each statement
-        this thread must win the interpreter's lock back from the event loop. Raises `sqlite3.Error` or `OSError`.
+        this thread must win the interpreter's lock back from the event loop. Raises `sqlite3.Error` or `OSError`; with
+        `UnsyncedError` it has taken effect.
         """
         self._gathers, self._recoverable = True, 0
         changes = self.connection.total_changes
         try:
+            if self._log_has_holes:
+                self._begin_log_anew()
             with transaction(self.connection):
                 if self._in_doubt:
                     self._begin_epoch()
@@ -110,7 +117,7 @@ class SqliteShelf(SqliteRows):
                     self.pictures.sync()
             # A row and its place each; whatever else was changed must last by itself.
             if self._log is not None and self.connection.total_changes - changes != 2 * self._recoverable:
-                self._log.sync()
+                self._sync_log(self._log)
         except BaseException:
             # Whether or not a failed commit has taken effect, the next transaction will see.
             self._in_doubt = True
@@ -122,6 +129,23 @@ class SqliteShelf(SqliteRows):
             self._gathers = False
             self._gathered.clear()
             self._given_up.clear()
+
+    def _sync_log(self, log: LogFile) -> None:
+        try:
+            log.sync()
+        except OSError as error:
+            self._log_has_holes = True
+            raise UnsyncedError(error) from error
+
+    def _begin_log_anew(self) -> None:
+        """What a sync could not write the system forgets to write, and the next sync says nothing of it. A power cut
+        would end the log at that hole, whatever was committed behind it. So all of it goes into the database, from the
+        system's memory, and the next commit writes over its beginning.
+        """
+        busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        if busy:
+            raise OSError(errno.EBUSY, "another program reads the queue, and its log cannot be begun anew")
+        self._log_has_holes = False
 
     def find_room(self) -> None:
         """Work out anew where pictures lie; rows may have come or gone that were not ours."""

@@ -18,7 +18,7 @@ import structlog
 from lpr.domain.errors import LprError, OutboxError, OutboxFullError
 from lpr.durable import free_bytes
 from lpr.outbox.base import Ticket
-from lpr.outbox.files import DiskReserve, is_damage, is_full, translate
+from lpr.outbox.files import DiskReserve, UnsyncedError, is_damage, is_full, translate
 from lpr.outbox.jobs import MAX_BATCH, Job, Jobs
 from lpr.outbox.opening import SENDING_UNSURE, OpenFiles
 from lpr.outbox.queue import Queue, Snapshot
@@ -76,6 +76,7 @@ class Writer:
         self._finish = finish
         self._boot_id = files.queue.maker.boot_id
         self._jobs = Jobs()
+        self._side_fault = ""
         self._has_made_room = False
         self._next_expiry_s = 0.0
         self._next_rescue_s = 0.0
@@ -135,8 +136,12 @@ class Writer:
             self._defer(jobs, self.failure)
             return
         snapshot, put_before = self._queue.snapshot(), self._queue.put_bytes
+        outcomes: list[list[Ticket] | LprError] = []
         try:
-            outcomes, revived, version = self._transact(jobs)
+            revived, version = self._transact(jobs, outcomes)
+        except UnsyncedError as error:
+            self._leave_in_doubt(jobs, outcomes, error)
+            return
         except (sqlite3.Error, OSError) as error:
             self._take_back(snapshot)
             damaged = isinstance(error, sqlite3.Error) and is_damage(error)
@@ -161,9 +166,10 @@ class Writer:
         self._files.folder.wrote(self._queue.put_bytes - put_before)
         self._files.folder.fold_the_rest(self._shelf.connection)
 
-    def _transact(self, jobs: Sequence[Job]) -> tuple[list[list[Ticket] | LprError], list[Ticket], int]:
-        """What the jobs gave, what another process has put back, and the version of the data that was seen."""
-        outcomes: list[list[Ticket] | LprError] = []
+    def _transact(self, jobs: Sequence[Job], outcomes: list[list[Ticket] | LprError]) -> tuple[list[Ticket], int]:
+        """What another process has put back, and the version of the data that was seen; `outcomes` takes what the jobs
+        gave.
+        """
         self._files.look_whether_in_place()
         with self._shelf.transaction():
             version = _data_version(self._shelf)
@@ -177,7 +183,7 @@ class Writer:
                     outcomes.append(error)
             self._side.reserve(self._queue.counters.last_sequence)
             self._queue.save()
-        return outcomes, revived, version
+        return revived, version
 
     def _notice_others(self) -> list[Ticket]:
         """Another process (`lpr-agent queue`) has written: count anew, and see what it has put back or added."""
@@ -201,6 +207,19 @@ class Writer:
     def _take_back(self, snapshot: Snapshot) -> None:
         self._queue.restore(snapshot)
         self._shelf.forget_what_is_gone()
+
+    def _leave_in_doubt(
+        self, jobs: Sequence[Job], outcomes: Sequence[list[Ticket] | LprError], error: UnsyncedError
+    ) -> None:
+        """All of it is in the queue, and is delivered; only whether the disk holds it nobody knows. Who asked is told
+        so, and the next transaction makes sure of it.
+        """
+        with self._unwritten.lock:
+            self._held.clear()
+        failure = self._note_failure(error)
+        told = [failure if isinstance(outcome, list) else outcome for outcome in outcomes]
+        tickets = [ticket for outcome in outcomes if isinstance(outcome, list) for ticket in outcome]
+        self._finish(list(zip(jobs, told, strict=True)), tickets)
 
     def _note_failure(self, error: sqlite3.Error | OSError) -> OutboxError:
         """Remember that the disk takes nothing; at first, say so."""
@@ -233,6 +252,8 @@ class Writer:
             with self._shelf.transaction():
                 self._queue.make_room(needed)
                 self._queue.save()
+        except UnsyncedError:
+            return False
         except (sqlite3.Error, OSError):
             self._take_back(snapshot)
             return False
@@ -242,7 +263,7 @@ class Writer:
         if self.failure is None:
             return
         log.warning("queue_writable_again", events_written=len(self._held.rows))
-        self.failure, self._has_made_room = None, False
+        self.failure, self._has_made_room, self._side_fault = None, False, ""
         with self._unwritten.lock:
             self._held.clear()
         self._remember_held()
@@ -262,7 +283,10 @@ class Writer:
         try:
             self._side.hold(self._held.last_sequence)
         except OSError as error:
-            log.error("queue_side_record_not_written", error=str(error))
+            # Once: it is tried with every event that the disk does not take.
+            if not self._side_fault:
+                log.error("queue_side_record_not_written", error=str(error))
+            self._side_fault = str(error)
 
     def _may_rescue(self) -> bool:
         """Whether the last rescue is long enough ago: a disk that fails for good must not be filled with copies."""

@@ -1,0 +1,105 @@
+"""A disk that says once that it could not keep something, and then that all is well."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from lpr.domain.errors import OutboxError
+from lpr.outbox.folding import LogFile
+from lpr.testing.clock import FakeClock
+from tests.outbox.helpers import SqliteStore, failure
+from tests.outbox.inside import until
+
+PAGE = 4096
+
+
+@dataclass
+class ForgetfulDisk:
+    """Its next sync of the log fails, once. What was to be kept by it stays in the system's memory, is taken for
+    written from then on, and is on no disk: as Linux does it.
+    """
+
+    log: Path
+    kept: bytes = b""
+    fails: bool = False
+    lost: dict[int, bytes] = field(default_factory=dict)
+
+    def sync(self) -> None:
+        now = self.log.read_bytes()
+        if not self.fails:
+            self.kept = now
+            return
+        self.fails = False
+        self.lost = {
+            at: now[at : at + PAGE]
+            for at in range(0, len(now), PAGE)
+            if now[at : at + PAGE] != self.kept[at : at + PAGE]
+        }
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def cut_power(self, data_dir: Path, into: Path) -> None:
+        """What is on it, for those who come after."""
+        shutil.copytree(data_dir, into, ignore=shutil.ignore_patterns("*-shm"))
+        with (into / self.log.name).open("r+b") as file:
+            for at, page in self.lost.items():
+                file.seek(at)
+                if file.read(PAGE) == page:  # nothing has been written over it
+                    file.seek(at)
+                    file.write(bytes(len(page)))
+
+
+async def test_what_is_recorded_behind_a_sync_that_failed_survives_a_power_cut(
+    disk: SqliteStore, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = LogFile.sync
+    outbox = await disk.open()
+    forgetful = ForgetfulDisk(disk.data_dir / "outbox.db-wal")
+    monkeypatch.setattr(LogFile, "sync", lambda _: forgetful.sync())
+    recorded = [await outbox.record(failure(f"before {n}"), link_up=True) for n in range(3)]
+    forgetful.fails = True
+    with pytest.raises(OutboxError, match="Input/output error"):
+        await outbox.record(failure("not kept"), link_up=True)
+    await until(lambda: outbox._writer.failure is None)
+    recorded += [await outbox.record(failure(f"after {n}"), link_up=True) for n in range(3)]
+
+    forgetful.cut_power(disk.data_dir, tmp_path / "after")
+    monkeypatch.setattr(LogFile, "sync", really)
+    await outbox.close()
+    after = await SqliteStore(clock, tmp_path / "after").open(boot_id="boot-2")
+    waiting = await after.waiting(limit=99)
+    await after.close()
+
+    assert {ticket.event_id for ticket in recorded} <= {ticket.event_id for ticket in waiting}
+    assert [ticket.sequence for ticket in waiting] == list(range(1, 8))
+
+
+async def test_a_disk_that_takes_nothing_is_told_once_until_it_does(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = await disk.open()
+    fails = True
+
+    def sync(fd: int) -> None:
+        if fails:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    with capture_logs() as logs:
+        for n in range(5):
+            with pytest.raises(OutboxError) as caught:
+                await outbox.record(failure(f"not kept {n}"), link_up=True)
+            await outbox.settle([f"delivered {n}"])
+            assert caught.value.hint == "look for disk errors with `dmesg`; the disk may be failing"
+        fails = False
+        await until(lambda: outbox._writer.failure is None)
+    await outbox.close()
+
+    told = [line["event"] for line in logs]
+    assert told == ["queue_not_writable", "queue_side_record_not_written", "queue_writable_again"]
