@@ -36,7 +36,8 @@ class Promises:
     dead: set[str] = field(default_factory=set)
     epoch: int = 0
     commands: list[str] = field(default_factory=list)
-    keeping: str | None = None
+    keeping: set[str] = field(default_factory=set)
+    """Begun since the one that was kept last: the power may have gone, and a further one begun, before anybody knew."""
     kept: str | None = None
 
     def hear(self, line: str) -> None:
@@ -62,9 +63,10 @@ class Promises:
             case "C":
                 self.commands.append(rest[0])
             case "k":
-                self.keeping = rest[0]
+                self.keeping.add(rest[0])
             case "K":
                 self.kept = rest[0]
+                self.keeping.clear()
             case _:
                 raise AssertionError(line)
 
@@ -72,7 +74,7 @@ class Promises:
         """As they stand now."""
         return Promises(
             dict(self.recorded), set(self.settling), set(self.settled), set(self.unsettled), set(self.dead),
-            self.epoch, list(self.commands), self.keeping, self.kept,
+            self.epoch, list(self.commands), set(self.keeping), self.kept,
         )  # fmt: skip
 
 
@@ -155,7 +157,7 @@ def _side_faults(data_dir: Path, epoch: int, promises: Promises) -> Iterator[str
     kept, warnings = RuntimeOverrides(data_dir).read()
     yield from warnings
     change = kept.get("weather", {}).get("condition")
-    if promises.kept is not None and change not in (promises.kept, promises.keeping):
+    if promises.kept is not None and change not in {promises.kept, *promises.keeping}:
         yield f"a change was kept, and is gone: {promises.kept}, found {change}"
 
 

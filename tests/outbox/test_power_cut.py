@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from lpr.config import RuntimeOverrides
 from tests.faults import power
 from tests.faults.power import Fate, Note
-from tests.faults.power_check import Promises, cut_power
+from tests.faults.power_check import Promises, broken, cut_power
 from tests.faults.power_child import ORIGINAL_BYTES, PLATE_BYTES
 from tests.outbox.helpers import SqliteStore, detection
 
@@ -58,6 +59,19 @@ async def test_a_rescue_that_a_power_cut_ends_loses_nothing_that_could_be_read(
     tally = await cut_power(tmp_path, rounds=1, moments=60, events=6, seed=1, damaged=(start, promises))
     assert tally.broken == []
     assert tally.promised >= 60 * 40 - 6
+
+
+@pytest.mark.parametrize(("found", "is_right"), [("a", True), ("b", True), ("c", True), ("d", False)])
+async def test_a_change_that_was_being_kept_when_the_power_went_may_be_what_the_next_round_begins_with(
+    tmp_path: Path, found: str, is_right: bool
+) -> None:
+    promises = Promises()
+    for line in ("k a", "K a", "k b", "k c"):
+        promises.hear(line)
+    data_dir = tmp_path / "data"
+    data_dir.mkdir()
+    RuntimeOverrides(data_dir).keep({"weather": {"condition": found}})
+    assert (await broken(data_dir, promises, was_damaged=False) == []) is is_right
 
 
 # --------------------------------------------------------------------------------------------------------------------
