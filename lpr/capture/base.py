@@ -62,7 +62,8 @@ class ConnectionHistory:
     `fruitless` is how many in a row gave no picture; `refused` whether the last one failed at the login. Of decoding on
     the GPU: `software_only` once it is given up for this camera, `hardware_failures` how often in a row it broke soon.
     `resized_to` is the size (width, height) that made us hang up, until pictures of the size that is told have come;
-    `fell_when_asked` how often in a row the stream broke off right after the camera was asked for that size.
+    `fell_when_asked` how often in a row the stream broke off right after the camera was asked for that size. `bare`
+    says that what a camera writes between its single pictures is not to be heeded.
     """
 
     fruitless: int = 0
@@ -71,6 +72,7 @@ class ConnectionHistory:
     hardware_failures: int = 0
     resized_to: tuple[int, int] | None = None
     fell_when_asked: int = 0
+    bare: bool = False
 
 
 class FrameSource(Protocol):

@@ -25,6 +25,9 @@ QUICK_OPTIONS = "probesize;32|analyzeduration;1|fpsprobesize;0"
 PATIENT_OPTIONS = "probesize;500000|analyzeduration;2000000"
 """For a camera whose description is too thin for that, or that sends a whole picture only every ten seconds."""
 
+BARE_OPTION = "input_format;mjpeg|"
+"""Single pictures are told by how each begins, whatever stands between them."""
+
 _AT_ONCE_S = 0.8
 _PATIENT_OPEN_MS = 6_000
 _PATIENT_READ_MS = 12_000
@@ -51,6 +54,7 @@ class NetworkSource:
         self._opened_s = 0.0
         self._size: Size | None = None
         self._single = False
+        self._grabbed = False
         # Streams over HTTP come without a description. And there may be cameras that let go of one viewer when another
         # one knocks: such a camera is not asked again.
         asked = address.scheme.startswith("rtsp") and history.fell_when_asked < _FALLS_MOST
@@ -77,7 +81,18 @@ class NetworkSource:
         # Of HTTP we cannot ask it: our question speaks no Digest, the decoder does.
         ask = probe if self._refused and self._address.scheme.startswith("rtsp") else greet
         ask(self._address, limits.open_timeout_s / 2)
-        patient = self._patient
+        if not self._open_decoder():
+            self._history.bare = False  # perhaps it sends something else now
+            check(self._address, limits.open_timeout_s / 2)
+            raise CaptureError(
+                f"{self.description} answers, but its stream cannot be opened",
+                hint="Does a player such as VLC show it? The camera should send H.264 or H.265"
+                + (" over UDP; try `transport: tcp`." if self._settings.transport is RtspTransport.UDP else "."),
+            )
+        self._opened_s = time.monotonic()
+
+    def _open_decoder(self) -> bool:
+        limits, patient = self._settings.limits, self._patient
         parameters = {
             "CAP_PROP_OPEN_TIMEOUT_MSEC": _PATIENT_OPEN_MS if patient else limits.open_timeout_s * 1000,
             "CAP_PROP_READ_TIMEOUT_MSEC": _PATIENT_READ_MS if patient else limits.read_timeout_s * 1000,
@@ -85,14 +100,9 @@ class NetworkSource:
             "CAP_PROP_N_THREADS": 1,
         }
         if not self._capture.open(self._address.url, "CAP_FFMPEG", parameters, self._options()):
-            check(self._address, limits.open_timeout_s / 2)
-            raise CaptureError(
-                f"{self.description} answers, but its stream cannot be opened",
-                hint="Does a player such as VLC show it? The camera should send H.264 or H.265"
-                + (" over UDP; try `transport: tcp`." if self._settings.transport is RtspTransport.UDP else "."),
-            )
+            return False
         self._single = self._capture.codec == CODEC and self._capture.hand_out_packets()
-        self._opened_s = time.monotonic()
+        return True
 
     def grab(self) -> float | None:
         """Seconds on the camera's own clock; None where the stream ended.
@@ -101,7 +111,7 @@ class NetworkSource:
         pictures (MJPEG) may be of any size.
         """
         asked_s = time.monotonic()
-        if not self._capture.grab():
+        if not (self._capture.grab() or self._grab_bare()):
             self._count_fall()
             waited_s = time.monotonic() - asked_s
             if waited_s > _AT_ONCE_S:
@@ -110,6 +120,7 @@ class NetworkSource:
                     hint="The connection stands, but nothing comes: look at the camera and at the network to it.",
                 )
             return None
+        self._grabbed = True
         if self._address.scheme.startswith("http"):
             return time.monotonic() - self._opened_s  # pictures over HTTP carry no time
         stamp_s = self._capture.get("CAP_PROP_POS_MSEC") / 1000
@@ -120,6 +131,18 @@ class NetworkSource:
             self._watch.picture(whole, stamp_s, now_s)
             self._heed(self._watch.answer())
         return stamp_s
+
+    def _grab_bare(self) -> bool:
+        """Once more, where the decoder does not see pictures in what a camera sends over HTTP.
+
+        It ends at a part that is called `image/jpg`, `image/jpeg; charset=utf-8`, or nothing at all.
+        """
+        if self._grabbed or not self._single or self._history.bare or not self._address.scheme.startswith("http"):
+            return False
+        self._history.bare = True
+        self._capture.close()
+        self._history.bare = self._open_decoder() and self._capture.grab()
+        return self._history.bare
 
     def retrieve(self) -> Image:
         """The picture grabbed last; of single pictures the first one from there on that is not damaged."""
@@ -190,7 +213,7 @@ class NetworkSource:
         options = PATIENT_OPTIONS if self._patient else QUICK_OPTIONS
         if self._address.scheme.startswith("rtsp"):
             return f"rtsp_transport;{self._settings.transport}|{options}"
-        return options
+        return BARE_OPTION + options if self._history.bare else options
 
 
 def check(address: StreamAddress, timeout_s: float) -> None:

@@ -44,6 +44,9 @@ def roundness(image: Image) -> float:
     return float(np.ptp(columns) / np.ptp(rows))
 
 
+HEAD = "--b\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\n\r\n"
+
+
 class Camera:
     """Sends `picture` over and over to whoever asks."""
 
@@ -52,7 +55,7 @@ class Camera:
 
 
 @contextmanager
-def mjpeg_camera(picture: bytes) -> Iterator[Camera]:
+def mjpeg_camera(picture: bytes, head: str = HEAD) -> Iterator[Camera]:
     shown, over = Camera(picture), threading.Event()
 
     class Stream(BaseHTTPRequestHandler):
@@ -67,8 +70,7 @@ def mjpeg_camera(picture: bytes) -> Iterator[Camera]:
             try:
                 while not over.wait(PERIOD_S):
                     data = shown.picture
-                    head = f"--b\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                    self.wfile.write(head.encode() + data + b"\r\n")
+                    self.wfile.write(head.format(length=len(data)).encode() + data + b"\r\n")
             except OSError:
                 pass  # the viewer has left
 
@@ -119,6 +121,31 @@ def take_pictures(source: NetworkSource, *, within_s: float) -> None:
     while time.monotonic() < deadline_s:
         assert source.grab() is not None
         source.retrieve()
+
+
+@pytest.mark.parametrize(
+    ("head", "viewers"),
+    [
+        ("--b\nContent-Type: image/jpeg\n\n", 1),
+        ("----b\r\ncontent-length: {length}\r\ncontent-type: image/jpeg\r\nX-Timestamp: 1.5\r\n\r\n", 1),
+        ("--b\r\nContent-Type: image/jpg\r\nContent-Length: {length}\r\n\r\n", 2),
+        ("--b\r\nContent-Type: image/jpeg; charset=utf-8\r\nContent-Length: {length}\r\n\r\n", 2),
+        ("--b\r\nContent-Length: {length}\r\n\r\n", 2),
+    ],
+)
+async def test_whatever_a_camera_writes_between_its_pictures_they_are_taken(head: str, viewers: int) -> None:
+    """Where the decoder gives up they are taken over a second connection, and nobody is told of a loss."""
+    diary = Diary()
+    with mjpeg_camera(jpeg(320, 240), head) as shown:
+        async with CameraReader(camera(shown.url), on_change=diary.note) as reader:
+            for _ in range(3):
+                frame = await reader.next()
+                assert frame is not None
+                assert roundness(frame.image) == pytest.approx(1.0, abs=0.05)
+    assert (diary.states, shown.viewers) == (
+        [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED],
+        viewers,
+    )
 
 
 def test_a_damaged_picture_is_passed_over_and_nothing_but_damaged_ones_is_a_fault() -> None:
