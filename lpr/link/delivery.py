@@ -129,6 +129,10 @@ class Delivery:
         """Sends that got no answer in time, or lost their connection before it."""
         return self._given_up
 
+    def silent_s(self, now: float) -> float:
+        """How long nothing has been answered, and no bytes have moved, on the connection that stands."""
+        return self._line.silent_s(now)
+
     @property
     def passed_on_this_link(self) -> int:
         """Events that the back-end took (or rejected) on the present connection."""

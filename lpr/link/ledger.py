@@ -63,6 +63,11 @@ class Ledger:
         """Where the link stands."""
         return self._state.phase
 
+    @property
+    def rtt_ms(self) -> float | None:
+        """From handing the event that was answered last to the socket to its answer; None before the first."""
+        return self._counts.rtt_ms
+
     def state(self, **what_others_know: Any) -> LinkState:
         """Everything; what the books do not hold is given."""
         return replace(self._state, **what_others_know, **asdict(self._counts))

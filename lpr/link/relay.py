@@ -125,7 +125,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
-        self._grace_until_s = float("inf")
+        self._stopped_at_s = self._grace_until_s = float("inf")
         self._lost: str | None = None
         self._lost_hint = _LOST_HINT
         self._tasks: asyncio.TaskGroup | None = None
@@ -179,9 +179,10 @@ class Relay:
     async def stop(self, grace_s: float) -> None:
         """Send what waits for at most `grace_s` seconds, close, and return when `run` has ended.
 
-        A link that is down is not waited for: what is recorded is safe on disk.
+        A link that is down is not waited for, nor is a back-end that answers nothing: what is recorded is safe on disk.
         """
-        self._grace_until_s = self._now() + grace_s
+        self._stopped_at_s = self._now()
+        self._grace_until_s = self._stopped_at_s + grace_s
         self._stopping.set()
         self._wake.set()
         if self._tasks is not None:
@@ -371,7 +372,13 @@ class Relay:
             await self._wake.wait()
 
     def _done(self) -> bool:
-        return self._stopping.is_set() and (self._delivery.drained or self._now() >= self._grace_until_s)
+        return self._stopping.is_set() and (self._delivery.drained or self._now() >= self._farewell_at_s())
+
+    def _farewell_at_s(self) -> float:
+        """When a stop waits no longer: after its grace time, or when nothing comes any more. What waits is on disk."""
+        now_s = self._now()
+        patience_s = _LAST_ANSWER_S + (self._ledger.rtt_ms or 0.0) / 1000.0
+        return min(self._grace_until_s, max(self._stopped_at_s, now_s - self._delivery.silent_s(now_s)) + patience_s)
 
     async def _perform(self, transport: Transport, action: Action) -> None:
         match action:
@@ -557,7 +564,7 @@ class Relay:
         if self._delivery.in_flight:
             moments.append(self._progress_at_s)
         if self._stopping.is_set():
-            moments.append(self._grace_until_s)
+            moments.append(self._farewell_at_s())
         if moments:
             self._alarm.set(max(min(moments), now_s), now_s)
 
@@ -565,6 +572,8 @@ class Relay:
 _SHARE_OF_HELLO = 0.1
 """Of its time is waited for the answer of a back-end that gave none on the connection before: most know no hello, and
 what is recorded meanwhile is no live event. One that comes later is heard, and waited for the next time."""
+_LAST_ANSWER_S = 2.0
+"""A stop gives up on answers when none has come, and no byte has moved, for so long beyond what the last one took."""
 _SILENT_HINT = (
     "nothing is lost: events wait on disk; a back-end must call the acknowledgement of every event within seconds; "
     "where it does, the network swallows things"

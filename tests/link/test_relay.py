@@ -351,14 +351,29 @@ async def test_stop_sends_what_waits_and_says_farewell() -> None:
 
 async def test_stop_does_not_wait_longer_than_the_grace_time() -> None:
     backend, clock = FakeBackend(), FakeClock()
+    backend.answer = lambda name, message: [{"status": "retry", "eventId": message["eventId"], "retryAfterMs": 500}]
+    async with joined(backend, clock) as site:
+        await site.record(3)
+        await clock.settle()
+        stopping = asyncio.create_task(site.relay.stop(grace_s=6.0))
+        await clock.advance(5.9)
+        assert not stopping.done()
+        await clock.advance(0.2)
+        await clock.advance(3.0)
+        assert stopping.done()
+        assert await site.pending() == 3
+
+
+async def test_stop_waits_for_no_answers_where_none_come() -> None:
+    backend, clock = FakeBackend(), FakeClock()
     backend.answer = lambda name, message: None
     async with joined(backend, clock) as site:
         await site.record(3)
         await clock.settle()
-        stopping = asyncio.create_task(site.relay.stop(grace_s=3.0))
-        await clock.advance(2.9)
+        stopping = asyncio.create_task(site.relay.stop(grace_s=60.0))
+        await clock.advance(1.5)
         assert not stopping.done()
-        await clock.advance(0.2)
+        await clock.advance(1.0)
         await clock.advance(3.0)
         assert stopping.done()
         assert await site.pending() == 3
