@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -261,11 +262,12 @@ def is_clip(path: Path) -> bool:
 def media_files(path: Path) -> list[Path]:
     """The pictures and clips of a folder in natural order (2 before 10), or the one file itself.
 
-    Raises `ConfigError` where the path is missing or a folder holds none. A file is taken whatever its name ends in.
+    Raises `ConfigError` where the path is missing, is a device or a pipe, or is a folder that holds none. A file is
+    taken whatever its name ends in.
     """
     try:
         if not path.is_dir():
-            path.stat()
+            _refuse_what_is_no_file(path, path.stat().st_mode)
             return [path]
         found = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES | CLIP_SUFFIXES]
         # A link that leads nowhere is named when it is its turn; a folder or pipe named like a picture is none.
@@ -290,6 +292,19 @@ def media_files(path: Path) -> list[Path]:
             hint=f"Looked for in the folder itself, not in folders below: {kinds}.",
         )
     return sorted((entry for entry in found if not entry.name.startswith(".")), key=_natural)
+
+
+def _refuse_what_is_no_file(path: Path, mode: int) -> None:
+    """What never ends, or waits for somebody who writes, would be read for ever. Raises `ConfigError`."""
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        raise ConfigError(
+            f"'{path}' is a device, not a picture or clip",
+            hint="`lpr-agent run` reads cameras: one at USB is `source: usb:0` in the configuration.",
+        )
+    kind = "pipe" if stat.S_ISFIFO(mode) else "socket"
+    raise ConfigError(f"'{path}' is a {kind}, not a file", hint="Save what comes out of it to a file first.")
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

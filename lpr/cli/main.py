@@ -24,6 +24,7 @@ import typer
 
 import lpr
 from lpr.cli import exits
+from lpr.cli.handles import run_out
 from lpr.domain.errors import ConfigError, LprError
 from lpr.domain.secrets import mask_secrets
 
@@ -43,7 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(exits.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last stop: a person gets a line, the log gets the traceback
-        _show_unexpected(error, debug=debug.on)
+        if (expected := run_out(error)) is not None:
+            show_error(expected)
+        else:
+            _show_unexpected(error, debug=debug.on)
         sys.exit(exits.FAILED)
 
 

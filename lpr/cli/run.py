@@ -54,6 +54,7 @@ def _start(loaded: LoadedConfig, config: AgentConfig, warnings: Sequence[str], d
     from lpr import logging
     from lpr.agent.heap import give_frames_back
     from lpr.agent.service import Agent
+    from lpr.cli.handles import allow_more
     from lpr.cli.users import user_name, whose_folder_root_writes_in
 
     give_frames_back()
@@ -61,6 +62,8 @@ def _start(loaded: LoadedConfig, config: AgentConfig, warnings: Sequence[str], d
     log = logging.get_logger("agent")
     if trouble is not None:
         log.error("working without the log's file", error=trouble.message, hint=trouble.hint)
+    if (few_handles := allow_more()) is not None:
+        log.warning(few_handles.message, hint=few_handles.hint)
     if (owner := whose_folder_root_writes_in(config.agent.data_dir)) is not None:
         log.warning(
             "this is root, in a folder of another user's: an agent of that user's cannot write what it leaves",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from pathlib import Path
 
 import cv2
@@ -212,6 +213,19 @@ def test_a_missing_path_and_an_empty_folder_are_errors_that_name_them(tmp_path: 
         media_files(tmp_path / "nowhere")
     with pytest.raises(ConfigError, match="no picture and no clip"):
         media_files(tmp_path)
+
+
+def test_what_is_no_file_is_refused_and_not_read_for_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ConfigError, match="is a pipe, not a file") as raised:
+        media_files(tmp_path / "pipe.jpg")
+    assert raised.value.hint
+    with pytest.raises(ConfigError, match="'/dev/zero' is a device, not a picture or clip"):
+        media_files(Path("/dev/zero"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s.png"))
+        with pytest.raises(ConfigError, match="is a socket, not a file"):
+            media_files(tmp_path / "s.png")
 
 
 def test_a_closed_clip_leaves_no_handle(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import subprocess
@@ -101,6 +102,15 @@ def test_what_should_not_happen_is_one_line(run: Run, failing: Callable[[BaseExc
     )
     assert "--debug" in answer.err
     assert "Traceback" not in answer.err
+
+
+def test_what_runs_out_of_handles_says_what_to_do(run: Run, failing: Callable[[BaseException], None]) -> None:
+    failing(ExceptionGroup("tasks", [OSError(errno.EMFILE, os.strerror(errno.EMFILE))]))
+    answer = run("run")
+    assert answer.code == 1
+    assert "files and connections may be open at once" in answer.err
+    assert "ulimit -n" in answer.err
+    assert "should not have happened" not in answer.err
 
 
 def test_debug_shows_the_traceback_without_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
