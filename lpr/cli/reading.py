@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from lpr.agent.attention import Attention
 from lpr.capture.base import CameraSettings
 from lpr.capture.files import as_written, is_clip, media_files
 from lpr.capture.opencv import OpenCvCapture
@@ -169,7 +170,7 @@ async def _read_picture(file: MediaFile, reader: PlateReader, options: ReadOptio
 async def _read_clip(
     file: MediaFile, reader: PlateReader, options: ReadOptions, progress: Progress
 ) -> AsyncIterator[Outcome]:
-    tracker = _tracker(file, options)
+    tracker, attention = _tracker(file, options), Attention()
     last: Frame | None = None
     told = 0
     async for frame in _frames(file, options):
@@ -178,11 +179,12 @@ async def _read_clip(
             yield Failure(file.name, frame)
             continue
         last = frame
-        reads = await reader.read(frame)
         if options.every_frame:
-            readings = _of_frame(file, frame, reads, options)
+            readings = _of_frame(file, frame, await reader.read(frame), options)
+        elif attention.wants(frame, (), tracker.tracks):
+            readings = _passages(file, tracker.update(frame, await reader.read(frame)), options)
         else:
-            readings = _passages(file, tracker.update(frame, reads), options)
+            readings = _passages(file, tracker.pass_over(frame), options)
         for reading in readings:
             told += 1
             yield reading

@@ -181,6 +181,24 @@ def test_a_clip_gives_a_line_a_passage_with_its_time(run: Run, clip: Path) -> No
     assert run("read", "gate.avi").out.startswith("gate.avi  00:01.0")
 
 
+def test_where_nothing_moves_a_clip_is_looked_at_once_a_second(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Image] = []
+
+    async def detect(_self: object, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
+        looks.append(image)
+        return ()
+
+    monkeypatch.setattr(BrightRectangle, "detect", detect)
+    writer = cv2.VideoWriter(str(tmp_path / "night.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    for _ in range(50):
+        writer.write(picture(None))
+    writer.release()
+    run("read", "night.avi")
+    assert len(looks) == 5
+
+
 def test_every_frame_gives_a_line_a_frame_that_shows_a_plate(run: Run, clip: Path) -> None:
     lines = [json.loads(line) for line in run("read", clip, "--json", "--fps", "10", "--every-frame").out.splitlines()]
     assert len(lines) == 20
