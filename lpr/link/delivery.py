@@ -427,7 +427,7 @@ class Delivery:
         self._window.sent(now)
         self._emissions += 1
         self._in_flight[self._emissions] = Flight(ticket, self._emissions, now, backlog, alone)
-        bare = self._histories.is_to_be_bare(ticket.event_id)
+        bare = ticket.event_type != PROCESSING_STATUS and self._histories.is_to_be_bare(ticket.event_id)
         self._out.append(Send(self._emissions, ticket, history.attempt, replayed, bare))
 
     def _is_replay(self, ticket: Ticket, history: History) -> bool:
@@ -573,13 +573,17 @@ class Delivery:
         # One of the mute lane is nearly always in flight, whatever ends a connection.
         if ticket.event_id in self._leaving or self._mute.has_lane(ticket.event_type):
             return
-        reason = self._histories.link_was_lost(now, ticket.event_id, alone=flight.alone)
-        if reason is not None:
+        # A status that has been replaced meanwhile has handed on its history.
+        event_id = self._newest_status if self._is_stale_status(ticket) else ticket.event_id
+        reason = self._histories.link_was_lost(now, event_id or ticket.event_id, alone=flight.alone)
+        if reason is not None and ticket.event_type != PROCESSING_STATUS:
             self._leave(ticket, LINK_LOST, reason)
 
     def _replace_status(self, ticket: Ticket) -> None:
         """The newest status takes the place of the one that waits, so that a busy link does not starve it."""
         before, self._newest_status = self._newest_status, ticket.event_id
+        if before is not None and before != ticket.event_id:
+            self._histories.hand_on(before, to=ticket.event_id)
         for event_id in (before, ticket.event_id):
             if event_id is not None:
                 self._deferred.take(event_id)

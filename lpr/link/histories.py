@@ -11,6 +11,9 @@ From the first loss alone on it is sent bare, without its original image: what m
 event without a picture is worth more than a dead letter. `losses_alone` losses alone, with others passing in between,
 and it is one. (A flapping link loses events too; hence "others passing", and the pauses.)
 
+A status is no dead letter: the next one takes its place, and its history, so that one that is sent in vain takes the
+link down ever more rarely.
+
 **Nothing passes at all.** Each event may be too large for a limit that nobody speaks of. One is then sent alone all the
 same, and bare after as many losses; whether that passes tells size from a sick other side. It is condemned by nothing.
 """
@@ -18,7 +21,7 @@ same, and bare after as many losses; whether that passes tells size from a sick 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lpr.link.base import DeliveryLimits
 from lpr.wire import PLATE_DETECTED
@@ -67,6 +70,12 @@ class Histories:
     def forget(self, event_id: str) -> None:
         """The event has left."""
         self._known.pop(event_id, None)
+
+    def hand_on(self, event_id: str, to: str) -> None:
+        """What became of the sends of one event is to be expected of another, which takes its place."""
+        history = self._known.pop(event_id, None)
+        if history is not None:
+            self._known[to] = replace(history, attempt=0)
 
     def put_off(self, event_id: str) -> float:
         """The event is to be sent again: seconds until then."""
@@ -144,11 +153,11 @@ class Histories:
             history.losses_alone += 1
         else:
             history.barren_losses += 1
-        if history.losses_alone >= self._limits.losses_alone:
-            return (
-                f"the connection was lost {history.losses} times with this event in flight, "
-                f"{history.losses_alone} times with it alone, while others passed"
-            )
         doublings = min(_MOST_PAUSE_DOUBLINGS, history.losses_alone)
         history.not_before = now + self._limits.alone_pause_s * 2**doublings
-        return None
+        if history.losses_alone < self._limits.losses_alone:
+            return None
+        return (
+            f"the connection was lost {history.losses} times with this event in flight, "
+            f"{history.losses_alone} times with it alone, while others passed"
+        )

@@ -395,6 +395,32 @@ def test_an_event_that_breaks_the_link_is_sent_alone_and_then_buried_while_other
     assert world.dead == {poison: "LINK_LOST"}
 
 
+def test_statuses_that_break_the_link_do_so_ever_more_rarely_and_are_no_dead_letters() -> None:
+    world = connected()
+    warm_up(world)
+    losses = 0
+    for step in range(720):
+        if not world.up:
+            world.connect()
+        world.record()
+        if step % 6 == 0:
+            world.record(kind=PROCESSING_STATUS)
+        while world.fetches:
+            world.page()
+        while world.up and world.open:
+            emission = min(world.open)
+            if world.open[emission].ticket.event_type == PROCESSING_STATUS:
+                world.lose()
+                losses += 1
+            else:
+                world.answer(emission, Stored())
+                while world.to_leave:
+                    world.clear()
+        world.advance(5.0)
+    assert world.dead == {}
+    assert 3 <= losses <= 15
+
+
 def test_what_takes_the_link_down_alone_is_sent_without_its_original_image() -> None:
     world = connected()
     heavy = world.record()
