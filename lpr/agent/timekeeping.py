@@ -92,7 +92,7 @@ class ClockWatch:
             before = now
 
     async def _look(self, before: Instant, now: Instant) -> None:
-        set_by_s = (now.monotonic_origin - before.monotonic_origin).total_seconds()
+        set_by_s = now.wall_set_since(before).total_seconds()
         if abs(set_by_s) >= SET_BY.total_seconds():
             log.warning("the wall clock was set", by_s=round(set_by_s, 1))
             self._on_set()

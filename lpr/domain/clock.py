@@ -31,6 +31,10 @@ class Instant:
         """When the monotonic clock stood at zero, by this wall clock: it moves only when the wall clock is set."""
         return self.wall - timedelta(seconds=self.monotonic_s)
 
+    def wall_set_since(self, earlier: Instant) -> timedelta:
+        """By how much the wall clock was moved between `earlier` and this moment: the way that the origin went."""
+        return self.wall - earlier.wall - timedelta(seconds=self.monotonic_s - earlier.monotonic_s)
+
     def seconds_since(self, earlier: Instant) -> float:
         """Seconds between `earlier` and this moment, on the monotonic clock; negative where this one is the earlier."""
         return self.monotonic_s - earlier.monotonic_s

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from datetime import datetime
 
 _COUNTER_BITS = 42
 _RANDOM_BITS = 32
+_CHANCE_BYTES = (_COUNTER_BITS - 1 + _RANDOM_BITS + 7) // 8
+"""For both at once: asking the system is the dearest part of a name."""
 
 
 class EventIds:
@@ -26,21 +28,22 @@ class EventIds:
         """A new name for an event of `moment` (aware)."""
         with self._lock:
             now_ms = max(0, int(moment.timestamp() * 1000))
+            chance = int.from_bytes(os.urandom(_CHANCE_BYTES))
             if now_ms > self._last_ms:
                 self._last_ms = now_ms
-                self._counter = secrets.randbits(_COUNTER_BITS - 1)
+                self._counter = (chance >> _RANDOM_BITS) & (1 << _COUNTER_BITS - 1) - 1
             else:
                 self._counter += 1
                 if self._counter >> _COUNTER_BITS:  # 2 ** 41 names in one millisecond: borrow from the next one
                     self._last_ms += 1
                     self._counter = 0
-            return _uuid7(self._last_ms, self._counter)
+            return _uuid7(self._last_ms, self._counter, chance & (1 << _RANDOM_BITS) - 1)
 
 
-def _uuid7(unix_ms: int, counter: int) -> str:
+def _uuid7(unix_ms: int, counter: int, chance: int) -> str:
     high, low = counter >> 30, counter & (1 << 30) - 1
     value = (unix_ms & (1 << 48) - 1) << 80
     value |= 0x7 << 76 | high << 64
-    value |= 0b10 << 62 | low << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
+    value |= 0b10 << 62 | low << _RANDOM_BITS | chance
     digits = f"{value:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -166,7 +166,7 @@ class RowMaker:
             sequence=sequence,
             clock_synchronised=sure,
         )
-        moved = now.monotonic_origin - event.occurred_at.monotonic_origin
+        moved = now.wall_set_since(event.occurred_at)
         if abs(moved) >= SET_BY and now.wall >= EARLIEST_BELIEVABLE:
             # The clock was set between the frame and now. What it says now is the better.
             body = moved_body(body, moved, clock_synchronised=sure)
@@ -196,7 +196,7 @@ class RowMaker:
         """
         now = self.now()
         right = self.clock_is_right(now)
-        moved = now.monotonic_origin - Instant(recorded_at, recorded_monotonic_s).monotonic_origin
+        moved = now.wall_set_since(Instant(recorded_at, recorded_monotonic_s))
         if now.wall < EARLIEST_BELIEVABLE or (abs(moved) < SET_BY and not right):
             return None
         if abs(moved) < SET_BY:

@@ -112,7 +112,7 @@ class SqliteShelf(SqliteRows):
                 if self._in_doubt:
                     self._begin_epoch()
                 yield
-                self._put_down()
+                self.put_down()
                 if self.pictures is not None:
                     self.pictures.sync()
             # A row and its place each; whatever else was changed must last by itself.
@@ -190,9 +190,10 @@ class SqliteShelf(SqliteRows):
         """Put a row down, waiting."""
         self._gathered.append((position, row))
         if not self._gathers or len(self._gathered) >= _GATHERED:
-            self._put_down()
+            self.put_down()
 
-    def _put_down(self) -> None:
+    def put_down(self) -> None:
+        """Write what was inserted, instead of when something else is asked or the transaction ends."""
         if not self._gathered:
             return
         rows, self._gathered = self._gathered, []
@@ -212,18 +213,18 @@ class SqliteShelf(SqliteRows):
         )
 
     def _put_beside(self, pictures: PictureFile, rows: Sequence[tuple[int, Row]]) -> None:
-        described = [(describe(row.plate_image), describe(row.original_image)) for _, row in rows]
-        heads = [pack(row, position, self._epoch, *both) for (position, row), both in zip(rows, described, strict=True)]
-        places = pictures.put(
-            [
-                [head, *(image.data for image in (row.plate_image, row.original_image) if image is not None)]
-                for head, (_, row) in zip(heads, rows, strict=True)
-            ]
-        )
+        heads: list[tuple[bytes, Described | None, Described | None]] = []
+        whole: list[list[bytes]] = []
+        for position, row in rows:
+            plate, original = describe(row.plate_image), describe(row.original_image)
+            head = pack(row, position, self._epoch, plate, original)
+            heads.append((head, plate, original))
+            whole.append([head, *(image.data for image in (row.plate_image, row.original_image) if image is not None)])
+        places = pictures.put(whole)
         self._insert_places(
             [
-                (position, place, len(head), *both)
-                for (position, _), place, head, both in zip(rows, places, heads, described, strict=True)
+                (position, place, len(head), plate, original)
+                for (position, _), place, (head, plate, original) in zip(rows, places, heads, strict=True)
             ]
         )
         self._recoverable += sum(len(place) == 1 for place in places)
@@ -404,11 +405,11 @@ class SqliteShelf(SqliteRows):
         self._nothing_below = dict.fromkeys(Droppable, 0)
 
     def _execute(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        self._put_down()
+        self.put_down()
         return super()._execute(statement, values)
 
     def _run_each(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
-        self._put_down()
+        self.put_down()
         self.connection.executemany(statement, rows)
 
     def droppable(self, kind: Droppable, limit: int) -> list[Summary]:

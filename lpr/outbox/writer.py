@@ -170,7 +170,6 @@ class Writer:
         """What another process has put back, and the version of the data that was seen; `outcomes` takes what the jobs
         gave.
         """
-        self._files.look_whether_in_place()
         with self._shelf.transaction():
             version = _data_version(self._shelf)
             revived = self._notice_others() if version != self._data_version else []
@@ -181,6 +180,9 @@ class Writer:
                     outcomes.append(job.run(self._queue))
                 except LprError as error:
                     outcomes.append(error)
+            # The disk is at work from here on, and whatever can wait until now is done meanwhile.
+            self._shelf.put_down()
+            self._files.look_whether_in_place()
             self._side.reserve(self._queue.counters.last_sequence)
             self._queue.save()
         return revived, version

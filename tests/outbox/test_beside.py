@@ -150,7 +150,7 @@ async def test_a_transaction_that_failed_begins_an_epoch(disk: SqliteStore, powe
 
     def fails(queue: Queue) -> list[object]:
         queue.record(detection("29B2", **SIZES), link_up=True)
-        outbox._shelf._put_down()
+        outbox._shelf.put_down()
         outbox._files.pictures.sync()
         raise ZeroDivisionError
 
