@@ -76,7 +76,7 @@ class SqliteShelf(SqliteRows):
         """Room that is free once the transaction is committed."""
         self._recoverable = 0
         """Events of the transaction that are found again even where their rows are lost."""
-        self._gathers = False
+        self._gather = 1
         self._gathered: list[tuple[int, Row]] = []
         """Rows of a transaction that are put down together, before anything else is asked."""
         self._nothing_below = dict.fromkeys(Droppable, 0)
@@ -98,12 +98,12 @@ class SqliteShelf(SqliteRows):
     # Writing
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, and durable when it is left. Rows inserted inside go to SQLite together: after each statement
-        this thread must win the interpreter's lock back from the event loop. Raises `sqlite3.Error` or `OSError`; with
-        `UnsyncedError` it has taken effect.
+    def transaction(self, *, inserts: int = _GATHERED) -> Iterator[None]:
+        """All or nothing, and durable when it is left. So many rows as will be inserted inside, about, are put down
+        together: after each statement this thread must win the interpreter's lock back from the event loop. Raises
+        `sqlite3.Error` or `OSError`; with `UnsyncedError` it has taken effect.
         """
-        self._gathers, self._recoverable = True, 0
+        self._gather, self._recoverable = min(inserts, _GATHERED), 0
         changes = self.connection.total_changes
         try:
             if self._log_has_holes:
@@ -126,7 +126,7 @@ class SqliteShelf(SqliteRows):
             if self.pictures is not None:
                 self.pictures.release(self._given_up)
         finally:
-            self._gathers = False
+            self._gather = 1
             self._gathered.clear()
             self._given_up.clear()
 
@@ -189,7 +189,7 @@ class SqliteShelf(SqliteRows):
     def insert(self, position: int, row: Row) -> None:
         """Put a row down, waiting."""
         self._gathered.append((position, row))
-        if not self._gathers or len(self._gathered) >= _GATHERED:
+        if len(self._gathered) >= self._gather:
             self.put_down()
 
     def put_down(self) -> None:

@@ -170,7 +170,7 @@ class Writer:
         """What another process has put back, and the version of the data that was seen; `outcomes` takes what the jobs
         gave.
         """
-        with self._shelf.transaction():
+        with self._shelf.transaction(inserts=len(jobs) + len(self._held.rows)):
             version = _data_version(self._shelf)
             revived = self._notice_others() if version != self._data_version else []
             if self._held:
