@@ -24,7 +24,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from lpr.link.base import DeliveryLimits
-from lpr.wire import PLATE_DETECTED
+from lpr.wire import PLATE_DETECTED, PROCESSING_STATUS
 
 _MOST_DOUBLINGS = 16
 _MOST_PAUSE_DOUBLINGS = 8
@@ -119,7 +119,12 @@ class Histories:
     def an_event_passed(self, event_type: str) -> tuple[str, ...]:
         """The back-end took an event, or rejected it: link and back-end as such work. Returns the dead letters that are
         none of the events' own faults.
+
+        A status says nothing of that: a back-end whose database is away need not store it, and it is small enough for a
+        line that swallows what is larger.
         """
+        if event_type == PROCESSING_STATUS:
+            return ()
         self._passed += 1
         self._detections_passed += event_type == PLATE_DETECTED
         wronged, self._wronged = tuple(self._wronged), []

@@ -356,6 +356,19 @@ def test_what_a_sick_back_end_refused_is_tried_anew_when_it_takes_something_agai
     assert world.stored >= set(names)
 
 
+def test_a_back_end_that_takes_statuses_while_it_is_sick_condemns_nothing_for_good() -> None:
+    world = connected()
+    name = world.record()
+    answer(world, name, SoftFailure("the database is away"))
+    answer(world, world.record(kind=PROCESSING_STATUS), Stored())
+    refuse_all(world, name)
+    assert set(world.dead) == {name}
+    world.record()
+    world.heal()
+    assert not world.dead
+    assert name in world.stored
+
+
 def test_what_is_refused_while_others_are_taken_stays_a_dead_letter() -> None:
     world = connected()
     name = world.record()
