@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +14,42 @@ from numpy.typing import NDArray
 from lpr.domain.errors import VisionError
 from lpr.domain.frame import Image
 from lpr.metrics import Stage
-from lpr.vision.base import Detection, StageTimer
+from lpr.vision.base import Detection, PlateDetector, StageTimer
 from lpr.vision.decode import decode
 from lpr.vision.engine import Engine, Network, Outputs
 from lpr.vision.preprocess import Letterbox, letterbox
 
 OUTPUT = "plates"
 DEFAULT_CONFIDENCE = 0.4
+HIGH: Final = 1.2
+"""Height by width from which on a picture is better laid into an upright input."""
 
 
 class OpenVinoDetector:
-    """Finds plates with one compiled network. `min_confidence` None takes the threshold stored with the weights."""
+    """Finds plates with one compiled network. `min_confidence` None takes the threshold stored with the weights.
+
+    `upright` gives the one that pictures are left to which are `HIGH`; it may take its time with the first.
+    """
 
     def __init__(
-        self, engine: Engine, network: Network, *, min_confidence: float | None = None, timer: StageTimer | None = None
+        self,
+        engine: Engine,
+        network: Network,
+        *,
+        min_confidence: float | None = None,
+        timer: StageTimer | None = None,
+        upright: Callable[[], Awaitable[PlateDetector]] | None = None,
     ) -> None:
         self.network = network
+        self._upright = upright
         stored = float(network.info.get("confidence", DEFAULT_CONFIDENCE))
         self.min_confidence = stored if min_confidence is None else min_confidence
         self._workers, self._timer = engine.workers, timer
 
     async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         """The plates in `image`, surest first; see `PlateDetector`."""
+        if self._upright is not None and image.shape[0] > HIGH * image.shape[1]:
+            return tuple(await (await self._upright()).detect(image, min_confidence))
         loop, start = asyncio.get_running_loop(), time.perf_counter()
         scaled, place = await loop.run_in_executor(self._workers, letterbox, image, self.network.size)
         ready = time.perf_counter()

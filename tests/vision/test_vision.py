@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -36,7 +37,7 @@ def frame_of(image: Image) -> Frame:
 
 
 @pytest.mark.parametrize("detail", list(Detail))
-async def test_the_golden_plate_is_found_and_read_at_both_sizes(vision: Vision, detail: Detail) -> None:
+async def test_the_golden_plate_is_found_and_read_at_every_size(vision: Vision, detail: Detail) -> None:
     golden = load_golden()
     (read,) = await (await vision.reader("CPU", detail)).read(frame_of(golden.image))
     assert read.plate.text == golden.text
@@ -52,6 +53,24 @@ async def test_a_plate_is_read_where_a_large_frame_holds_it(vision: Vision) -> N
     (read,) = await (await vision.reader("CPU")).read(frame_of(frame), region)
     assert read.plate.text == golden.text
     assert read.box.iou(golden.corners.box.moved(1280, 600)) > 0.7
+
+
+def phone(picture: Image) -> Image:
+    """A picture of 1080 x 1920 with `picture` near its middle."""
+    frame = np.full((1920, 1080, 3), 90, np.uint8)
+    frame[800 : 800 + picture.shape[0], 300 : 300 + picture.shape[1]] = picture
+    return frame
+
+
+async def test_a_small_plate_is_read_in_a_phones_upright_picture(vision: Vision) -> None:
+    golden = load_golden()
+    small = cv2.resize(golden.image, (240, 180), interpolation=cv2.INTER_AREA)
+    far, upright = await vision.reader("CPU", Detail.FAR), await vision.reader("CPU", Detail.UPRIGHT)
+    (read,) = await far.read(frame_of(phone(small)))
+    assert read.plate.text == golden.text
+    assert read.box.width == pytest.approx(67, abs=6)
+    assert [each.box for each in await upright.read(frame_of(phone(small)))] == [read.box]
+    assert vision.devices_of(far) == {"detector": ("CPU",), "recognizer": ("CPU",)}
 
 
 async def test_an_empty_road_has_no_plate(vision: Vision) -> None:
