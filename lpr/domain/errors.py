@@ -14,6 +14,7 @@
     ├── LinkError        the back-end cannot be reached, refuses us, or speaks something else
     │   ├── LinkBusyError         it, or a proxy before it, wants to be asked again after some time
     │   ├── LinkRefusedError      it answered, and said no (token, namespace)
+    │   │   ├── LinkNotReadyError     for a reason of its own, which may pass
     │   │   └── LinkUntrustedError    we say no: its certificate, or our own TLS files, are not right
     │   └── ProtocolError         what it sent is not what the contract says
     ├── WebError         the local page cannot be served
@@ -92,6 +93,10 @@ class LinkBusyError(LinkError):
 
 class LinkRefusedError(LinkError):
     """The back-end answered and said no: token or namespace."""
+
+
+class LinkNotReadyError(LinkRefusedError):
+    """It said no for a reason that may pass by itself: a database that is away, a namespace that is not there yet."""
 
 
 class LinkUntrustedError(LinkRefusedError):

@@ -2,10 +2,11 @@
 
 Two lanes. A back-end that cannot be reached is asked again after a random part of a bound (full jitter: a thousand
 gates that lost one server do not come back as one). The bound is half of the time waited so far, from half a second to
-thirty: a server that was away for some seconds is found within half as many more. So is one whose certificate
-we do not trust: that troubles nobody there, and may be renewed at any moment. Whoever says when to ask again (HTTP 429
-and 503 with `Retry-After`) is not asked before, but after a minute at the latest. A back-end that answered and said no
-is asked again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has
+thirty: a server that was away for some seconds is found within half as many more. So is one whose certificate we do
+not trust: that troubles nobody there, and may be renewed at any moment; and one that says no for reasons of its own
+(its database is away, its namespace is not there yet). Whoever says when to ask again (HTTP 429 and 503 with
+`Retry-After`) is not asked before, but after a minute at the latest. A back-end that does not want this agent is asked
+again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has
 connected with is tried quickly for half a minute first: a back-end that is starting refuses everybody.
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tenacity.wait import wait_base
 
-from lpr.domain.errors import LinkBusyError, LinkRefusedError, LinkUntrustedError
+from lpr.domain.errors import LinkBusyError, LinkNotReadyError, LinkRefusedError, LinkUntrustedError
 from lpr.link.base import Backoff
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ConnectWait(wait_base):
     def __call__(self, retry_state: RetryCallState) -> float:
         outcome = retry_state.outcome
         error = outcome.exception() if outcome is not None else None
-        if isinstance(error, LinkRefusedError) and not isinstance(error, LinkUntrustedError):
+        if isinstance(error, LinkRefusedError) and not isinstance(error, LinkUntrustedError | LinkNotReadyError):
             return self._after_refusal()
         self._refused_s, self._slow_refusals = 0.0, 0
         if retry_state.attempt_number == 1:

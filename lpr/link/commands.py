@@ -27,6 +27,9 @@ MAX_WAITING = 128
 """Commands that wait for their turn; one more is answered `BUSY` at once. A back-end that sends where a slider stands
 while it moves sends a hundred in a moment, and the last one must not be the one that is refused."""
 
+LOGGED_A_MINUTE = 60
+"""Commands of which the log has a line; of what is beyond it tells the number. A back-end in a loop sends thousands."""
+
 Handler: TypeAlias = Callable[[CommandRequest], Awaitable[CommandReply]]
 """Does what a command says. An `LprError` that it raises is the answer; anything else is a fault of this program."""
 
@@ -53,6 +56,7 @@ class CommandInbox:
         self._waiting: asyncio.Queue[tuple[CommandRequest, asyncio.Future[CommandReply]]] = asyncio.Queue(max_waiting)
         self._closed = False
         self._strange: set[str] = set()
+        self._log_minute_s, self._logged, self._unlogged = float("-inf"), 0, 0
 
     async def submit(self, name: str, args: Sequence[object]) -> Mapping[str, Any]:
         """Take one command as it came from the wire; returns its answer, which is also given where it is nonsense."""
@@ -70,7 +74,22 @@ class CommandInbox:
             if name in self._strange or len(self._strange) >= MAX_STRANGE:
                 return
             self._strange.add(name)
-        log.info("command answered", name=name, status=reply.status.value, message=reply.message[: wire.MAX_TEXT])
+        if self._may_log():
+            log.info("command answered", name=name, status=reply.status.value, message=reply.message[: wire.MAX_TEXT])
+
+    def _may_log(self) -> bool:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._log_minute_s >= 60.0:
+            if self._unlogged:
+                log.warning(
+                    "more commands came in a minute than are logged", logged=self._logged, others=self._unlogged
+                )
+            self._log_minute_s, self._logged, self._unlogged = now_s, 0, 0
+        if self._logged >= LOGGED_A_MINUTE:
+            self._unlogged += 1
+            return False
+        self._logged += 1
+        return True
 
     async def run(self) -> None:
         """Obey commands until cancelled; what then waits is answered with an error."""

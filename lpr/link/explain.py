@@ -11,12 +11,17 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from lpr.domain.errors import LinkBusyError, LinkError, LinkRefusedError, LinkUntrustedError
+from lpr.domain.errors import LinkBusyError, LinkError, LinkNotReadyError, LinkRefusedError, LinkUntrustedError
 from lpr.link.base import LinkSettings
 
 _MAX_SAID = 200
 """Characters quoted of what the back-end said."""
 
+_OF_WHO_WE_ARE = re.compile(
+    "token|auth|credential|password|secret|api.?key|forbidden|denied|allowed|permission|jwt|signature|unknown|agent",
+    re.IGNORECASE,
+)
+"""What a back-end says that does not want us. Whatever else it says may be about itself, and pass."""
 _SOME_SECONDS = re.compile(r"[0-9]{1,9}")
 _NOT_THE_BACK_END = (
     "something else answers in the back-end's place: a web page under this address, the login page of this network "
@@ -125,7 +130,8 @@ def refusal(data: object, settings: LinkSettings) -> LinkRefusedError:
     said = data.get("message") if isinstance(data, Mapping) else data
     words = _said(said if isinstance(said, str) else "")
     if words == "Invalid namespace":
-        return LinkRefusedError(
+        # Many a server listens at once, and calls io.of(…) when its database has answered.
+        return LinkNotReadyError(
             f"{settings.url} has no namespace {settings.namespace}",
             hint="backend.namespace must be the one that the back-end serves with io.of(…)",
         )
@@ -134,9 +140,17 @@ def refusal(data: object, settings: LinkSettings) -> LinkRefusedError:
             f"{settings.url} does not take us into the namespace {settings.namespace}",
             hint="backend.namespace must be one that the back-end serves; where it does, check backend.token",
         )
-    return LinkRefusedError(
-        f"{settings.url} refused the agent: {words or 'without a reason'}",
-        hint="check backend.token or token_file, and that the back-end knows this agent; a new token is tried at once",
+    message = f"{settings.url} refused the agent: {words or 'without a reason'}"
+    if _OF_WHO_WE_ARE.search(words):
+        return LinkRefusedError(
+            message,
+            hint="check backend.token or token_file, and that the back-end knows this agent; a new token is tried at"
+            " once",
+        )
+    return LinkNotReadyError(
+        message,
+        hint="it is asked again within half a minute; where it does not pass, look at the back-end's log and check"
+        " backend.token or token_file",
     )
 
 

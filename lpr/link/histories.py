@@ -53,7 +53,8 @@ class Histories:
     def __init__(self, limits: DeliveryLimits) -> None:
         self._limits = limits
         self._known: OrderedDict[str, History] = OrderedDict()
-        self._passed = 0
+        self._passed = self._stored = 0
+        """Events that the back-end took, and those among them that are no statuses."""
         self._wronged: list[str] = []
         self._unheard: dict[str, list[str]] = {}
         self._detections_passed = 0
@@ -88,11 +89,11 @@ class Histories:
         """An answer without success came. Returns why the event can never be taken; None where it can."""
         history = self.of(event_id)
         if not history.soft_failures:
-            history.refused_mark = self._passed
+            history.refused_mark = self._stored
         history.soft_failures += 1
         if history.soft_failures < self._limits.soft_failures:
             return None
-        if history.refused_mark == self._passed and len(self._wronged) < self._limits.histories:
+        if history.refused_mark == self._stored and len(self._wronged) < self._limits.histories:
             self._wronged.append(event_id)
         return f"the back-end answered {history.soft_failures} times without success: {message}"
 
@@ -120,12 +121,12 @@ class Histories:
         """The back-end took an event, or rejected it: link and back-end as such work. Returns the dead letters that are
         none of the events' own faults.
 
-        A status says nothing of that: a back-end whose database is away need not store it, and it is small enough for a
-        line that swallows what is larger.
+        Of a status only the link: a back-end whose database is away need not store it.
         """
+        self._passed += 1
         if event_type == PROCESSING_STATUS:
             return ()
-        self._passed += 1
+        self._stored += 1
         self._detections_passed += event_type == PLATE_DETECTED
         wronged, self._wronged = tuple(self._wronged), []
         return wronged

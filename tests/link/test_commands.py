@@ -9,11 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from lpr.domain.clock import isoformat_ms
 from lpr.domain.commands import CommandReply, CommandRequest, ReplyStatus
 from lpr.domain.errors import ConfigError
-from lpr.link.commands import CommandInbox, Handler
+from lpr.link.commands import LOGGED_A_MINUTE, CommandInbox, Handler
 from lpr.link.files import SeenCommands
 from lpr.metrics import Metrics
 from lpr.testing.clock import FakeClock
@@ -156,3 +157,12 @@ async def test_made_up_names_are_counted_as_unknown() -> None:
         await inbox.submit("get_status", [])
     for name, status in (("unknown", "error"), ("get_status", "ok")):
         assert metrics.registry.get_sample_value("lpr_commands_total", {"name": name, "status": status}) == 1
+
+
+async def test_a_back_end_in_a_loop_does_not_fill_the_log() -> None:
+    inbox = CommandInbox(recorder([]))
+    async with obeying(inbox):
+        with capture_logs() as lines:
+            replies = [await inbox.submit("get_status", ()) for _ in range(LOGGED_A_MINUTE + 40)]
+    assert all(reply["status"] == "ok" for reply in replies)
+    assert len(lines) == LOGGED_A_MINUTE

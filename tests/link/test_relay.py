@@ -14,7 +14,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState
 
 from lpr.domain.clock import isoformat_ms
-from lpr.domain.errors import LinkBusyError, LinkError, LinkRefusedError, OutboxError
+from lpr.domain.errors import LinkBusyError, LinkError, LinkNotReadyError, LinkRefusedError, OutboxError
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState, OnAck
@@ -187,6 +187,17 @@ async def test_a_refused_agent_waits_a_minute_then_two_and_at_most_ten() -> None
     attempts = sorted(set(moments))
     gaps = [round(later - earlier) for earlier, later in pairwise(attempts)]
     assert gaps == [60, 120, 240, 480, 600, 600]
+
+
+async def test_a_back_end_that_says_no_for_reasons_of_its_own_is_found_within_half_a_minute() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.refusals.extend(LinkNotReadyError("maintenance") for _ in range(999))
+    async with joined(backend, clock, link=settings(deadlines=LinkDeadlines(), backoff=Backoff())) as site:
+        await clock.advance(3600.0)
+        assert site.relay.state().phase is LinkPhase.REFUSED
+        backend.refusals.clear()
+        await clock.advance(30.0)
+        assert site.relay.link_up
 
 
 @pytest.mark.parametrize(("said_s", "wait_s"), [(20.0, 20.0), (86400.0, 60.0)])
