@@ -29,6 +29,7 @@ from lpr.tracking.repeat import RepeatGuard
 from lpr.tracking.settings import TrackingSettings
 from lpr.tracking.sighting import may_be_plate
 from lpr.tracking.tracker import PassageTracker
+from lpr.vision.large import LargeFrameReader
 from lpr.vision.photograph import PhotographReader
 from lpr.vision.plate_reader import PlateReader
 
@@ -170,7 +171,7 @@ async def _read_picture(file: MediaFile, reader: PlateReader, options: ReadOptio
 async def _read_clip(
     file: MediaFile, reader: PlateReader, options: ReadOptions, progress: Progress
 ) -> AsyncIterator[Outcome]:
-    tracker, attention = _tracker(file, options), Attention()
+    tracker, attention, looking = _tracker(file, options), Attention(), LargeFrameReader(reader)
     last: Frame | None = None
     told = 0
     async for frame in _frames(file, options):
@@ -180,9 +181,9 @@ async def _read_clip(
             continue
         last = frame
         if options.every_frame:
-            readings = _of_frame(file, frame, await reader.read(frame), options)
+            readings = _of_frame(file, frame, await looking.read(frame), options)
         elif attention.wants(frame, (), tracker.tracks):
-            readings = _passages(file, tracker.update(frame, await reader.read(frame)), options)
+            readings = _passages(file, tracker.update(frame, await looking.read(frame)), options)
         else:
             readings = _passages(file, tracker.pass_over(frame), options)
         for reading in readings:

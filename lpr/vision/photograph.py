@@ -134,11 +134,11 @@ def tiles(width: int, height: int, side_px: float = TILE_PX, most: int = MAX_TIL
         down = min(down, most // across)
     if across * down == 1:
         return []
-    columns, rows = _spans(width, across), _spans(height, down)
+    columns, rows = spans(width, across), spans(height, down)
     return [Box(left, top, right - left, bottom - top) for top, bottom in rows for left, right in columns]
 
 
-def _spans(side: int, count: int) -> list[tuple[int, int]]:
+def spans(side: int, count: int) -> list[tuple[int, int]]:
     """`count` equal parts of 0..`side`, neighbours overlapping."""
     length = side / (count - (count - 1) * OVERLAP)
     step = length * (1 - OVERLAP)
