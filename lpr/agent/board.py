@@ -122,7 +122,7 @@ class Board:
     def queue_trouble(self) -> str:
         """Why events are not stored for good, in words; empty where they are."""
         if self.queue_fault or not self.queue.unwritten:
-            return self.queue_fault
+            return self.queue_fault or self.queue.fault
         held, disk = f"{self.queue.unwritten} event(s) are held in memory", self.config.agent.data_dir
         return f"{held}, for the disk of {disk} takes none: a power cut would lose them"
 

@@ -159,7 +159,8 @@ class CameraStatus:
 class QueueStatus:
     """The disk queue in numbers; `oldest_age_s` is 0 where nothing waits.
 
-    Of the events that wait, `unwritten` are held in memory because the disk takes none.
+    Of the events that wait, `unwritten` are held in memory because the disk takes none; `fault` says why it does not,
+    in words, also where nothing waits.
     """
 
     pending: int
@@ -167,6 +168,7 @@ class QueueStatus:
     oldest_age_s: float
     dead_letters: int
     unwritten: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

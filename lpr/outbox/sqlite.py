@@ -407,6 +407,7 @@ class SqliteOutbox:
             oldest_age_s=max([held_age_s, *(row.age_s(now, self._boot_id) for row in oldest)]),
             dead_letters=counters.dead,
             unwritten=len(held),
+            fault=self._writer.fault,
         )
 
     # ----------------------------------------------------------------------------------------------------------------

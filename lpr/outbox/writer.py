@@ -32,6 +32,8 @@ TICK_S = 1.0
 EXPIRE_EVERY_S = 60.0
 RETRY_EVERY_S = 0.5
 """How often a disk that took nothing is tried again."""
+STALLS_AFTER_S = 10.0
+"""For so long the disk may take over a commit before it is said to stall."""
 RESCUE_EVERY_S = 600.0
 """Least time between two rescues of a file in use."""
 VACUUM_PAGES = 256
@@ -77,6 +79,8 @@ class Writer:
         self._boot_id = files.queue.maker.boot_id
         self._jobs = Jobs()
         self._side_fault = ""
+        self._began_s: float | None = None
+        """When the commit began that is being made."""
         self._has_made_room = False
         self._next_expiry_s = 0.0
         self._next_rescue_s = 0.0
@@ -101,6 +105,16 @@ class Writer:
         """Wait until all is done that was asked for."""
         self._thread.join()
 
+    @property
+    def fault(self) -> str:
+        """Why the disk takes nothing at this moment, in words; empty where it does."""
+        if (failure := self.failure) is not None:
+            return failure.message
+        began_s = self._began_s
+        if began_s is None or (stalls_s := time.monotonic() - began_s) < STALLS_AFTER_S:
+            return ""
+        return f"the disk of {self._files.path.parent} has not answered for {stalls_s:.0f} s"
+
     def hold(self, row: Row) -> Ticket:
         """Keep in memory what the disk does not take."""
         with self._unwritten.lock:
@@ -124,11 +138,18 @@ class Writer:
                 self.next_try_s = 0.0  # the last chance of what is held
             if jobs:
                 idle = False
+                self._began_s = time.monotonic()
                 self._commit(jobs)
+                self._note_how_long(time.monotonic() - self._began_s)
             if closing or time.monotonic() >= next_tick_s:
                 self._look_after(idle=idle or closing)
                 next_tick_s, idle = time.monotonic() + TICK_S, True
         self._note_all_written()
+
+    def _note_how_long(self, took_s: float) -> None:
+        self._began_s = None
+        if took_s >= STALLS_AFTER_S:
+            log.warning("queue_stalled", seconds=round(took_s, 1), hint="look for disk errors with `dmesg`")
 
     def _commit(self, jobs: Sequence[Job], *, again: bool = False) -> None:
         """One transaction for all of `jobs`, and for what is held; then their results."""
@@ -312,7 +333,8 @@ class Writer:
     def _look_after(self, *, idle: bool) -> None:
         """Everything that has time until nobody waits for it."""
         try:
-            if self._held or self._unwritten.has_changed_attempts or _data_version(self._shelf) != self._data_version:
+            written_by_others = _data_version(self._shelf) != self._data_version
+            if self.failure or self._held or self._unwritten.has_changed_attempts or written_by_others:
                 self._commit([])
                 self._write_attempts()
             if time.monotonic() >= self._next_expiry_s:

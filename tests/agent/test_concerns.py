@@ -92,5 +92,7 @@ def test_events_that_the_disk_does_not_take_are_told_until_it_takes_them(config:
     assert board.queue_trouble.startswith(f"3 event(s) are held in memory, for the disk of {config.agent.data_dir}")
     board.queue_fault = "the queue cannot be read"
     assert board.queue_trouble == "the queue cannot be read"
-    board.queue, board.queue_fault = NOTHING_QUEUED, ""
+    board.queue, board.queue_fault = replace(NOTHING_QUEUED, fault="the disk is read-only"), ""
+    assert board.queue_trouble == "the disk is read-only"
+    board.queue = NOTHING_QUEUED
     assert board.queue_trouble == ""

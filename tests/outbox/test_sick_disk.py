@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lpr.domain.errors import OutboxError
+from lpr.outbox import writer
 from lpr.outbox.folding import LogFile
 from lpr.testing.clock import FakeClock
 from tests.outbox.helpers import SqliteStore, failure
@@ -97,9 +100,35 @@ async def test_a_disk_that_takes_nothing_is_told_once_until_it_does(
                 await outbox.record(failure(f"not kept {n}"), link_up=True)
             await outbox.settle([f"delivered {n}"])
             assert caught.value.hint == "look for disk errors with `dmesg`; the disk may be failing"
+            # Also where nothing waits any more, or a disk that takes nothing would be told to nobody.
+            await outbox.settle([ticket.event_id for ticket in await outbox.waiting(limit=9)])
+            assert "Input/output error" in (await outbox.status()).fault
         fails = False
         await until(lambda: outbox._writer.failure is None)
+        assert (await outbox.status()).fault == ""
     await outbox.close()
 
     told = [line["event"] for line in logs]
     assert told == ["queue_not_writable", "queue_side_record_not_written", "queue_writable_again"]
+
+
+async def test_a_disk_that_stalls_is_told_while_it_does_and_afterwards(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = await disk.open()
+    ends = threading.Event()
+    monkeypatch.setattr(writer, "STALLS_AFTER_S", 0.05)
+    monkeypatch.setattr(LogFile, "sync", lambda _: ends.wait(20.0))
+    with capture_logs() as logs:
+        recording = asyncio.create_task(outbox.record(failure("late"), link_up=True))
+        async with asyncio.timeout(20):
+            while not (fault := (await outbox.status()).fault):  # noqa: ASYNC110 - the writer's thread tells nobody
+                await asyncio.sleep(0.01)
+        assert not recording.done()
+        ends.set()
+        await recording
+        await outbox.settle([])
+    assert fault.startswith(f"the disk of {disk.data_dir} has not answered for")
+    assert (await outbox.status()).fault == ""
+    assert [line["event"] for line in logs] == ["queue_stalled"]
+    await outbox.close()
