@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ from lpr.vision.plate_reader import PlateReader
 
 PICTURES_AT_ONCE = 3
 """One is decoded while another one is read, and one waits: more only takes memory."""
+HELD_S = 20.0
+"""So long after it has left, a vehicle is told although another one that came before it is still in sight."""
+MOST_HELD = 16
+"""Passages that wait; each holds a frame."""
 
 _START = Instant(datetime(2000, 1, 1, tzinfo=UTC), 0.0)
 
@@ -172,8 +177,8 @@ async def _read_clip(
     file: MediaFile, reader: PlateReader, options: ReadOptions, progress: Progress
 ) -> AsyncIterator[Outcome]:
     tracker, attention, looking = _tracker(file, options), Attention(), LargeFrameReader(reader)
+    told = _InTurn()
     last: Frame | None = None
-    told = 0
     async for frame in _frames(file, options):
         progress(file)
         if isinstance(frame, CaptureError):
@@ -186,16 +191,42 @@ async def _read_clip(
             readings = _passages(file, tracker.update(frame, await looking.read(frame)), options)
         else:
             readings = _passages(file, tracker.pass_over(frame), options)
-        for reading in readings:
-            told += 1
+        in_sight_since_s = min((_seconds(track.first_seen) for track in tracker.tracks), default=math.inf)
+        for reading in told.next(readings, _seconds(frame.captured_at), in_sight_since_s):
             yield reading
     if last is None:
         return
-    for reading in _passages(file, tracker.finish(last.captured_at), options):
-        told += 1
+    for reading in told.next(_passages(file, tracker.finish(last.captured_at), options), math.inf, math.inf):
         yield reading
-    if not told:
+    if not told.any:
         yield Reading(file, last.image, ())
+
+
+class _InTurn:
+    """A clip's passages in the order in which the vehicles came: one that stands for long is told late."""
+
+    def __init__(self) -> None:
+        self._held: list[Reading] = []
+        self.any = False
+        """Whether there has been one at all."""
+
+    def next(self, ended: Sequence[Reading], at_s: float, in_sight_since_s: float) -> list[Reading]:
+        """What is told at `at_s`, when the passages `ended` have ended, and somebody has been in sight for so long.
+
+        Nobody waits for longer than `HELD_S` for one that came before, and no more than `MOST_HELD` wait.
+        """
+        self.any = self.any or bool(ended)
+        self._held = sorted([*self._held, *ended], key=_came_s)
+        overdue = (_came_s(each) for each in self._held if each.until_s is not None and at_s - each.until_s >= HELD_S)
+        too_many = (_came_s(each) for each in self._held[:-MOST_HELD])
+        before_s = max([in_sight_since_s, *overdue, *too_many])
+        due = [each for each in self._held if _came_s(each) <= before_s]
+        self._held = self._held[len(due) :]
+        return due
+
+
+def _came_s(reading: Reading) -> float:
+    return reading.at_s or 0.0
 
 
 async def _frames(file: MediaFile, options: ReadOptions) -> AsyncIterator[Frame | CaptureError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lpr.cli.reading import HELD_S, MOST_HELD, MediaFile, Reading, _InTurn
 from lpr.domain.errors import VisionError
 from lpr.domain.frame import Image
 from lpr.domain.geometry import Box, Quad
@@ -203,6 +205,22 @@ def test_every_frame_gives_a_line_a_frame_that_shows_a_plate(run: Run, clip: Pat
     lines = [json.loads(line) for line in run("read", clip, "--json", "--fps", "10", "--every-frame").out.splitlines()]
     assert len(lines) == 20
     assert [line["at"] for line in lines] == pytest.approx([1 + number / 10 for number in range(20)], abs=0.05)
+
+
+def passage(came_s: float, left_s: float) -> Reading:
+    return Reading(MediaFile(Path("gate.mp4"), "gate.mp4"), picture(), (), came_s, left_s)
+
+
+def test_passages_of_a_clip_are_told_in_the_order_in_which_they_came_but_not_at_any_price() -> None:
+    turn = _InTurn()
+    bike, van, car, parked = passage(3, 4), passage(9, 10), passage(1, 6), passage(8, 99)
+    assert turn.next([bike], 5, in_sight_since_s=1) == []
+    assert turn.next([car], 7, in_sight_since_s=8) == [car, bike]
+    assert turn.next([van], 12, in_sight_since_s=8) == []
+    assert turn.next([], 10 + HELD_S, in_sight_since_s=8) == [van]
+    assert turn.next([parked], math.inf, in_sight_since_s=math.inf) == [parked]
+    many = [passage(number, number + 1) for number in range(100, 100 + MOST_HELD + 2)]
+    assert turn.next(many, many[-1].until_s or 0, in_sight_since_s=50) == many[:2]
 
 
 @pytest.mark.parametrize("more", [(), ("--every-frame",)])
