@@ -54,7 +54,7 @@ class NetworkSource:
         self._opened_s = 0.0
         self._size: Size | None = None
         self._single = False
-        self._grabbed = False
+        self._grabbed = 0
         # Streams over HTTP come without a description. And there may be cameras that let go of one viewer when another
         # one knocks: such a camera is not asked again.
         asked = address.scheme.startswith("rtsp") and history.fell_when_asked < _FALLS_MOST
@@ -119,8 +119,13 @@ class NetworkSource:
                     f"{self.description} sent no picture for {waited_s:.1f} s",
                     hint="The connection stands, but nothing comes: look at the camera and at the network to it.",
                 )
+            if self._single and self._grabbed == 1 and self._address.scheme.startswith("http"):
+                raise CaptureError(
+                    f"{self.description} gave one picture and ended",
+                    hint="This may be the address of a snapshot: that of the camera's stream is another, mostly rtsp://…",
+                )
             return None
-        self._grabbed = True
+        self._grabbed += 1
         if self._address.scheme.startswith("http"):
             return time.monotonic() - self._opened_s  # pictures over HTTP carry no time
         stamp_s = self._capture.get("CAP_PROP_POS_MSEC") / 1000

@@ -55,7 +55,9 @@ class Camera:
 
 
 @contextmanager
-def mjpeg_camera(picture: bytes, head: str = HEAD) -> Iterator[Camera]:
+def mjpeg_camera(
+    picture: bytes, head: str = HEAD, *, kind: str = "multipart/x-mixed-replace; boundary=b", pictures: int = 1_000_000
+) -> Iterator[Camera]:
     shown, over = Camera(picture), threading.Event()
 
     class Stream(BaseHTTPRequestHandler):
@@ -65,10 +67,12 @@ def mjpeg_camera(picture: bytes, head: str = HEAD) -> Iterator[Camera]:
         def do_GET(self) -> None:
             shown.viewers += 1
             self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=b")
+            self.send_header("Content-Type", kind)
             self.end_headers()
             try:
-                while not over.wait(PERIOD_S):
+                for _ in range(pictures):
+                    if over.wait(PERIOD_S):
+                        break
                     data = shown.picture
                     self.wfile.write(head.format(length=len(data)).encode() + data + b"\r\n")
             except OSError:
@@ -146,6 +150,18 @@ async def test_whatever_a_camera_writes_between_its_pictures_they_are_taken(head
         [CameraState.CONNECTING, CameraState.RUNNING, CameraState.STOPPED],
         viewers,
     )
+
+
+def test_the_address_of_a_snapshot_is_called_one() -> None:
+    data = jpeg(320, 240)
+    with mjpeg_camera(data, kind="image/jpeg", pictures=1, head="") as shown:
+        source = opened(shown.url)
+        assert source.grab() is not None
+        with pytest.raises(CaptureError, match="gave one picture and ended") as caught:
+            source.grab()
+        source.close()
+    assert "address of a snapshot" in (caught.value.hint or "")
+    assert "s3cr3t" not in str(caught.value)
 
 
 def test_a_damaged_picture_is_passed_over_and_nothing_but_damaged_ones_is_a_fault() -> None:
