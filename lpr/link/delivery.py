@@ -53,6 +53,7 @@ LINK_LOST = "LINK_LOST"
 _BARREN = 3
 """After so many connections that took nothing, what was in flight at their ends is tried alone: else new events, of
 which each may be as bad, would always go first."""
+_BACKLOG_LOSSES, _MOST_PAUSE_DOUBLINGS = 2, 2
 _SHORTEST_RETRY_S = 0.1
 LATE_ANSWERS = 64
 """Emissions that nobody waits for any more, and of which an answer is still heard."""
@@ -74,7 +75,7 @@ class Delivery:
 
     def __init__(self, limits: DeliveryLimits, deadlines: LinkDeadlines) -> None:
         self._limits = limits
-        self._ack_s = deadlines.ack_s
+        self._ack_s, self._pause_unit_s = deadlines.ack_s, deadlines.hello_s
         self._line = Line(limits, deadlines)
         self._pace = Pace(limits.window)
         self._histories = Histories(limits)
@@ -89,6 +90,8 @@ class Delivery:
         self._passed_here = 0
         self._barren = 0
         """Connections in a row that took nothing and were lost with something in flight."""
+        self._backlog_losses = 0
+        """Connections that were lost with some of the backlog in flight, since any of it was answered."""
 
         self._live: OrderedDict[str, Ticket] = OrderedDict()
         self._page: deque[Ticket] = deque()
@@ -146,8 +149,17 @@ class Delivery:
         self._window.came_up()
         self._passed_here = self._answered_order = 0
         self._line.came_up(now)
-        self._pace.came_up(now, replay_per_second)
+        self._pace.came_up(now, replay_per_second, pause_s=self._pause_s())
         self._disk.look_again()
+
+    def _pause_s(self) -> float:
+        """For live events alone. Where the backlog has ended one connection after another, many in it may be such that
+        each will, and what passes meanwhile must not wait behind them.
+        """
+        if self._backlog_losses < _BACKLOG_LOSSES:
+            return 0.0
+        doublings = min(_MOST_PAUSE_DOUBLINGS, self._backlog_losses - _BACKLOG_LOSSES)
+        return float(self._pause_unit_s * 2**doublings)
 
     def keep_to(self, replay_per_second: float | None) -> None:
         """The back-end's wish came after `link_up`."""
@@ -158,6 +170,7 @@ class Delivery:
         flights = list(self._in_flight.items())
         self._in_flight.clear()
         self._up = False
+        self._backlog_losses += not wanted and any(flight.backlog and not flight.alone for _, flight in flights)
         if flights and not wanted:
             self._barren = 0 if self._passed_here else self._barren + 1
         for emission, flight in flights:
@@ -237,6 +250,7 @@ class Delivery:
             self._leave_the_mute_lane(flight.ticket.event_type)
         self._line.answered(now, sent_at=flight.sent_at, size_bytes=flight.ticket.size_bytes)
         if flight.backlog:
+            self._backlog_losses = 0
             self._pace.answered(now - flight.sent_at)
         else:
             self._pace.live_came_through()

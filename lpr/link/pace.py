@@ -38,9 +38,9 @@ class Pace:
         self._sent_at = 0.0
         self._way_until = 0.0
 
-    def came_up(self, now: float, replay_per_second: float | None) -> None:
-        """A connection stands. None is no bound, 0 is no backlog at all."""
-        self._width, self._live_in_a_row, self._next_at = 1.0, 0, now
+    def came_up(self, now: float, replay_per_second: float | None, *, pause_s: float = 0.0) -> None:
+        """A connection stands. None is no bound, 0 is no backlog at all; none goes before `pause_s` are over."""
+        self._width, self._live_in_a_row, self._next_at = 1.0, 0, now + pause_s
         self._sent_at, self._way_until = now, 0.0
         self._rtts_s.clear()
         self.keep_to(replay_per_second)

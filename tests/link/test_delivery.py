@@ -408,6 +408,32 @@ def test_an_event_that_breaks_the_link_is_sent_alone_and_then_buried_while_other
     assert world.dead == {poison: "LINK_LOST"}
 
 
+def test_live_events_pass_though_the_backlog_begins_with_many_that_break_the_link() -> None:
+    world = World()
+    poison = {world.record() for _ in range(50)}
+    good = live = 0
+    for step in range(1200):
+        if not world.up and step % 3 == 0:
+            world.connect()
+        while world.fetches:
+            world.page()
+        if step % 5 == 0:
+            world.record()
+            good += 1
+        while world.up and world.open:
+            emission = min(world.open)
+            send = world.open[emission]
+            if send.ticket.event_id in poison:
+                world.lose()
+                continue
+            live += not send.replayed
+            world.answer(emission, Stored())
+            while world.to_leave:
+                world.clear()
+        world.advance(0.1)
+    assert live >= 0.8 * good
+
+
 def test_statuses_that_break_the_link_do_so_ever_more_rarely_and_are_no_dead_letters() -> None:
     world = connected()
     warm_up(world)
