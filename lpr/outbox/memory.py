@@ -336,7 +336,9 @@ class MemoryOutbox:
 
     async def drop_dead(self, event_ids: Collection[str]) -> int:
         """Delete dead letters."""
-        return self._queue.drop_dead(event_ids)
+        dropped = self._queue.drop_dead(event_ids)
+        self._finish([])
+        return dropped
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -103,6 +103,17 @@ async def test_sequences_go_on_without_a_gap_over_restarts_even_when_all_was_del
     await outbox.close()
 
 
+async def test_the_sequence_of_a_dead_letter_that_was_dropped_is_not_given_again(store: Store) -> None:
+    outbox = await store.open(boot_id="boot-1")
+    poison = (await record(outbox, "29A1")).event_id
+    await outbox.bury(poison, code="POISON", reason="it")
+    assert await outbox.drop_dead([poison]) == 1
+    await outbox.close()
+    outbox = await store.open(boot_id="boot-2")
+    assert (await record(outbox, "29A2")).sequence == 2
+    await outbox.close()
+
+
 async def test_what_an_earlier_run_recorded_keeps_its_body_and_has_no_monotonic_time(
     store: Store, clock: FakeClock
 ) -> None:
