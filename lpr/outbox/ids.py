@@ -9,7 +9,8 @@ from datetime import datetime
 _COUNTER_BITS = 42
 _RANDOM_BITS = 32
 _CHANCE_BYTES = (_COUNTER_BITS - 1 + _RANDOM_BITS + 7) // 8
-"""For both at once: asking the system is the dearest part of a name."""
+_NAMES_AHEAD = 64
+"""Random bits are asked for so many names at once: to ask the system is the dearest part of a name."""
 
 
 class EventIds:
@@ -22,13 +23,17 @@ class EventIds:
     def __init__(self) -> None:
         self._last_ms = -1
         self._counter = 0
+        self._chance = b""
         self._lock = threading.Lock()
 
     def next(self, moment: datetime) -> str:
         """A new name for an event of `moment` (aware)."""
         with self._lock:
             now_ms = max(0, int(moment.timestamp() * 1000))
-            chance = int.from_bytes(os.urandom(_CHANCE_BYTES))
+            if not self._chance:
+                self._chance = os.urandom(_NAMES_AHEAD * _CHANCE_BYTES)
+            chance = int.from_bytes(self._chance[:_CHANCE_BYTES])
+            self._chance = self._chance[_CHANCE_BYTES:]
             if now_ms > self._last_ms:
                 self._last_ms = now_ms
                 self._counter = (chance >> _RANDOM_BITS) & (1 << _COUNTER_BITS - 1) - 1

@@ -66,7 +66,7 @@ class Jobs:
             left_s = min(until_s, self._due_s) - time.monotonic()
             try:
                 self._sort(self._arrived.get(timeout=left_s) if left_s > 0 else self._arrived.get_nowait(), jobs)
-                while len(jobs) < MAX_BATCH and not self._ended:
+                while len(jobs) < MAX_BATCH and not self._ended and self.waiting:
                     self._sort(self._arrived.get_nowait(), jobs)
             except queues.Empty:
                 if left_s <= 0:

@@ -33,7 +33,6 @@ from lpr.outbox.reading import (
 )
 from lpr.outbox.records import EPOCH_BYTES, Described, describe, lost_events, pack
 from lpr.outbox.rows import Burial, Correction, Row, State, Summary, milliseconds, moment_of, waiting_again
-from lpr.outbox.schema import transaction
 from lpr.outbox.shelf import Counters, Droppable
 from lpr.wire import ERROR, PLATE_DETECTED, PROCESSING_STATUS
 
@@ -108,19 +107,24 @@ class SqliteShelf(SqliteRows):
         try:
             if self._log_has_holes:
                 self._begin_log_anew()
-            with transaction(self.connection):
-                if self._in_doubt:
-                    self._begin_epoch()
-                yield
-                self.put_down()
-                if self.pictures is not None:
-                    self.pictures.sync()
+            # Not within `schema.transaction`: every vehicle waits for this.
+            self.connection.execute("BEGIN IMMEDIATE")
+            if self._in_doubt:
+                self._begin_epoch()
+            yield
+            self.put_down()
+            if self.pictures is not None:
+                self.pictures.sync()
+            self.connection.execute("COMMIT")
             # A row and its place each; whatever else was changed must last by itself.
             if self._log is not None and self.connection.total_changes - changes != 2 * self._recoverable:
                 self._sync_log(self._log)
         except BaseException:
             # Whether or not a failed commit has taken effect, the next transaction will see.
             self._in_doubt = True
+            # A full disk may have rolled it back already.
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
             raise
         else:
             if self.pictures is not None:
