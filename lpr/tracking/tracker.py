@@ -15,6 +15,7 @@ from lpr.domain.geometry import Box, point_in_polygon
 from lpr.domain.passage import Action, ActionRule, Passage, PassageOutcome
 from lpr.domain.plate import PlateRead, PlateText
 from lpr.tracking.association import associate, distinct
+from lpr.tracking.heir import heir_of, is_beside_itself
 from lpr.tracking.motion import Motion
 from lpr.tracking.notes import Note, NoteKind, Notes
 from lpr.tracking.repeat import RepeatGuard, Verdict
@@ -23,7 +24,7 @@ from lpr.tracking.shape import Shapes, is_short
 from lpr.tracking.sighting import LAST_WORD_WEIGHT, Look, Sighting, may_be_plate, prepare
 from lpr.tracking.standing import StandingMemory
 from lpr.tracking.track import Challenge, Fate, Track
-from lpr.tracking.trail import TELLING, Trail
+from lpr.tracking.trail import Trail
 from lpr.tracking.unread import Unread, Waiting, was_vehicle
 from lpr.tracking.view import TrackView
 from lpr.tracking.watch import Watch
@@ -464,9 +465,12 @@ class PassageTracker:
 
     def _last_word(self, track: Track, now: Instant) -> list[Passage]:
         text = track.incumbent.final(self._settings)
-        heir = None if text is None else self._heir(track, text)
+        heir = None if text is None else heir_of(track, text, self._tracks)
         if heir is not None:
             heir.incumbent.absorb(track.incumbent)
+            return []
+        if text is not None and is_beside_itself(track, text, self._tracks, self._settings):
+            self._notes.of_track(NoteKind.FRAGMENT, track, now)
             return []
         if text is not None and not self._shapes.looks_cut(text, track.incumbent.log_ratio):
             return self._hand_on(track, text, now, last_word=True)
@@ -476,22 +480,6 @@ class PassageTracker:
         if track.incumbent.vote.weight >= LAST_WORD_WEIGHT:
             self._notes.of_track(NoteKind.FLICKER, track, now)
         return []
-
-    def _heir(self, ended: Track, text: PlateText) -> Track | None:
-        """The track that goes on with the plate of one that has ended: a camera was pushed, a passer-by stood between.
-
-        Together they know better which way it went, and show it better, than the one that ended.
-        """
-        if len(text.text) < TELLING:
-            return None
-        for track in self._tracks:
-            if track is ended or track.turned or track.fate is not Fate.OPEN:
-                continue
-            later = track.incumbent.first_seen.seconds_since(ended.incumbent.last_seen) >= 0
-            known = track.text() if later else None
-            if known is not None and known.text == text.text:
-                return track
-        return None
 
     def _release(self, at: Instant, now: Instant) -> list[Passage]:
         """Report the unread vehicles that nothing has explained in time, while there was anything to be seen."""

@@ -338,6 +338,28 @@ def test_a_plate_whose_end_is_covered_is_not_told_by_what_is_left_of_it(emit: Em
     assert passage.plate.confidence == 0.0
 
 
+@EVERY_EMIT
+@pytest.mark.parametrize("twice", [(1.8, 2.6), (0.3, 0.9), (2.0, 9.0)])
+def test_a_plate_that_is_found_twice_for_a_while_is_told_once_as_it_was_at_its_best(
+    emit: EmitRule, twice: tuple[float, float]
+) -> None:
+    """The second box lay a little beside the first; the few frames that it was followed in were told as the whole."""
+
+    def riding_off(now_s: float) -> Box | None:
+        near = 1 - now_s / 4
+        return long(500 + 200 * near, 200 + 300 * near**1.5, 40 * math.exp(1.5 * near)) if 0 <= near <= 1 else None
+
+    def beside(now_s: float) -> Box | None:
+        box = riding_off(now_s)
+        return None if box is None else Box(box.x - 0.45 * box.width, box.y, box.width, 1.2 * box.height)
+
+    plates = [("51K31190", riding_off), ("51K31190", during(beside, *twice))]
+    passages = play(tracker(emit=emit, action=AUTO), plates, until_s=8)
+
+    assert told(passages) == [("51K31190", EXIT)]
+    assert passages[0].best_read.box.width > 150
+
+
 # What is no plate does not become one
 
 
