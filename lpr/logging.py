@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import queue
 import sys
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -27,6 +28,11 @@ _CHATTY = ("socketio", "engineio", "aiohttp.access", "asyncio", "urllib3")
 _SECRET_KEYS = frozenset({"token", "password", "secret", "authorization"})
 _MIN_SECRET_LENGTH = 4
 """A shorter secret would blot out half of the log and is none."""
+
+LINES_WAITING = 10_000
+"""For a reader of the log that stands still, in memory; what comes beyond is counted, and the count is logged."""
+LAST_LINES_S = 2.0
+"""At the end, for lines that still wait."""
 
 _SYSLOG_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
@@ -56,8 +62,12 @@ def configure(
     file: Path | None = None,
     secrets: Iterable[str] = (),
     stream: TextIO | None = None,
+    in_thread: bool = False,
 ) -> None:
     """Set the log up, anew where it was set up before.
+
+    With `in_thread` lines are written in a thread of their own: a journal that does not read, or a disk that stalls,
+    then holds up nobody who has something to say.
 
     `level` is debug, info, warning or error; `format` is auto, console or json. `secrets` are masked wherever they
     appear, besides everything that looks like a password in an address. `stream` is stderr where not given; `file`
@@ -73,8 +83,16 @@ def configure(
     handlers: list[logging.Handler] = [_stream_handler(stream, mask, as_console=as_console)]
     if file is not None:
         handlers.append(_file_handler(file, mask))
-    _install(handlers, level)
+    _install([_Beside(handlers)] if in_thread else handlers, level)
     _route_structlog()
+
+
+def end() -> bool:
+    """Write what waits; false where nobody reads the log, and who waits for that would wait for ever."""
+    beside = [handler for handler in logging.getLogger().handlers if isinstance(handler, _Beside)]
+    for handler in beside:
+        handler.close()
+    return not any(handler.is_stuck for handler in beside)
 
 
 def _route_structlog() -> None:
@@ -220,10 +238,56 @@ class _LogFile(WatchedFileHandler):
             super().close()
 
     def _tell(self, level: int, words: str) -> None:
-        record = logging.LogRecord("lpr", level, __file__, 0, words, None, None)
-        for handler in logging.getLogger().handlers:
-            if handler is not self:
+        _tell_all((handler for handler in logging.getLogger().handlers if handler is not self), level, words)
+
+
+class _Beside(logging.Handler):
+    """Hands records to `handlers` in a thread of its own, in order."""
+
+    def __init__(self, handlers: Iterable[logging.Handler]) -> None:
+        super().__init__()
+        self._handlers = list(handlers)
+        self.formatter = self._handlers[0].formatter
+        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(LINES_WAITING)
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Leave `record` to the thread, unless too many wait there."""
+        try:
+            self._records.put_nowait(record)
+        except queue.Full:
+            self._left_out += 1
+
+    @property
+    def is_stuck(self) -> bool:
+        """After `close`: whether lines could not be written."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Write what waits; not for ever, where nobody reads it."""
+        with contextlib.suppress(queue.Full):
+            self._records.put_nowait(None)
+        self._thread.join(LAST_LINES_S)
+        if not self._thread.is_alive():
+            for handler in self._handlers:
+                handler.close()
+        super().close()
+
+    def _write(self) -> None:
+        while (record := self._records.get()) is not None:
+            for handler in self._handlers:
                 handler.handle(record)
+            if self._left_out and self._records.empty():
+                left_out, self._left_out = self._left_out, 0
+                _tell_all(self._handlers, logging.WARNING, f"{left_out} lines were left out: the log was not written")
+
+
+def _tell_all(handlers: Iterable[logging.Handler], level: int, words: str) -> None:
+    record = logging.LogRecord("lpr", level, __file__, 0, words, None, None)
+    for handler in handlers:
+        handler.handle(record)
 
 
 def _file_handler(file: Path, mask: SecretMask) -> logging.Handler:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
@@ -13,13 +14,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
 from lpr.domain.errors import ConfigError
 from lpr.domain.secrets import mask_secrets
-from lpr.logging import configure, get_logger, is_kept, quiet
+from lpr.logging import configure, end, get_logger, is_kept, quiet
 
 
 @pytest.fixture(autouse=True)
@@ -162,6 +163,57 @@ def test_a_full_disk_is_said_once_and_not_with_a_page_for_each_line(capfd: pytes
     assert [line["event"] for line in logged(stream)].count("line") == 5
     assert len([line for line in logged(stream) if "/dev/full cannot be written: No space left" in line["event"]]) == 1
     assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[TextIO, TextIO]]:
+    """The two ends of a pipe that holds a few lines; whoever writes more waits for who reads."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(reading, "r") as reader, os.fdopen(writing, "w") as writer:
+        yield reader, writer
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody_and_is_whole_when_it_is_read(pipe: tuple[TextIO, TextIO]) -> None:
+    reader, writer = pipe
+    configure(format="json", stream=writer, in_thread=True)
+    for number in range(500):
+        get_logger("x").info("line", number=number, filler="x" * 100)
+    assert is_kept()
+    assert [json.loads(reader.readline())["number"] for _ in range(500)] == list(range(500))
+
+
+def test_what_a_log_that_stands_still_cannot_hold_is_counted(
+    pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = pipe
+    monkeypatch.setattr("lpr.logging.LINES_WAITING", 100)
+    configure(format="json", stream=writer, in_thread=True)
+    for number in range(1000):
+        get_logger("x").info("line", number=number, filler="x" * 100)
+    said = [""]
+    while "left out" not in said[-1]:
+        said.append(json.loads(reader.readline())["event"])
+    written = said.count("line")
+    assert 100 <= written < 1000
+    assert said[-1].startswith(f"{1000 - written} lines were left out")
+
+
+def test_at_the_end_all_lines_are_written_and_a_stuck_log_is_not_waited_for_for_ever(
+    pipe: tuple[TextIO, TextIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpr.logging.LAST_LINES_S", 0.1)
+    reader, writer = pipe
+    stream = io.StringIO()
+    configure(format="json", stream=stream, in_thread=True)
+    for number in range(100):
+        get_logger("x").info("line", number=number)
+    configure(format="json", stream=writer, in_thread=True)
+    assert len(logged(stream)) == 100
+    for number in range(100):
+        get_logger("x").info("line", number=number, filler="x" * 100)
+    assert not end()
+    assert sum(1 for _ in zip(range(100), reader, strict=False)) == 100
 
 
 def test_configuring_again_replaces_what_was_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,8 @@ def _start(loaded: LoadedConfig, config: AgentConfig, warnings: Sequence[str], d
         log.warning(warning)
     log.info("starting", config=str(loaded.file), agent=config.agent.id, cameras=len(config.cameras))
     asyncio.run(_serve(Agent(config, decoder_says=decoders.recent), loaded.file))
+    if not logging.end():
+        os._exit(0)  # Python itself would wait for the log
 
 
 def _open_log(config: AgentConfig) -> ConfigError | None:
@@ -87,9 +90,9 @@ def _open_log(config: AgentConfig) -> ConfigError | None:
     settings = config.log
     format_, level, secrets = settings.format.value, settings.level.value, tuple(config.secrets())
     try:
-        logging.configure(level=level, format=format_, file=settings.file, secrets=secrets)
+        logging.configure(level=level, format=format_, file=settings.file, secrets=secrets, in_thread=True)
     except ConfigError as error:
-        logging.configure(level=level, format=format_, secrets=secrets)
+        logging.configure(level=level, format=format_, secrets=secrets, in_thread=True)
         return error
     return None
 
