@@ -21,7 +21,7 @@ same, and bare after as many losses; whether that passes tells size from a sick 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lpr.link.base import DeliveryLimits
 from lpr.wire import PLATE_DETECTED, PROCESSING_STATUS
@@ -73,10 +73,18 @@ class Histories:
         self._known.pop(event_id, None)
 
     def hand_on(self, event_id: str, to: str) -> None:
-        """What became of the sends of one event is to be expected of another, which takes its place."""
-        history = self._known.pop(event_id, None)
-        if history is not None:
-            self._known[to] = replace(history, attempt=0)
+        """An event takes another's place: if that took the link down, so may this one. What was said of that, or not,
+        was said of it alone.
+        """
+        before = self._known.pop(event_id, None)
+        if before is not None:
+            self._known[to] = History(
+                losses=before.losses,
+                losses_alone=before.losses_alone,
+                barren_losses=before.barren_losses,
+                passed_mark=before.passed_mark,
+                not_before=before.not_before,
+            )
 
     def put_off(self, event_id: str) -> float:
         """The event is to be sent again: seconds until then."""

@@ -460,6 +460,20 @@ def test_statuses_that_break_the_link_do_so_ever_more_rarely_and_are_no_dead_let
     assert 3 <= losses <= 15
 
 
+def test_a_status_does_not_answer_for_the_one_before_it() -> None:
+    world = connected()
+    warm_up(world)
+    refused = 0
+    for _ in range(60):
+        world.record(kind=PROCESSING_STATUS)
+        world.advance(10.0)
+        for emission in list(world.open):
+            world.answer(emission, SoftFailure("the database is away"))
+            refused += 1
+    assert refused >= 30
+    assert world.dead == {}
+
+
 def test_what_takes_the_link_down_alone_is_sent_without_its_original_image() -> None:
     world = connected()
     heavy = world.record()
