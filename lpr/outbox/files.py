@@ -32,6 +32,8 @@ _SIDE_BYTES = 128
 RESERVE_FILE_BYTES = 20 << 20
 """Room for SQLite's log and shared index, without which the queue could not even be opened on a full disk."""
 
+_COULD_NOT_WRITE = {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_TRUNCATE}
+_PROBE_BYTES = 64 << 10
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -65,6 +67,25 @@ def is_full(error: sqlite3.Error | OSError) -> bool:
     code = getattr(error, "sqlite_errorcode", 0)
     # The second: no room for the index that all who have the file open share.
     return (code & 0xFF) == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
+
+
+def real_cause(error: sqlite3.Error | OSError, directory: Path) -> sqlite3.Error | OSError:
+    """What the system says, where SQLite only says that it could not write: a quota that is used up, a disk that has
+    become read-only. Found out by writing there.
+    """
+    if getattr(error, "sqlite_errorcode", None) not in _COULD_NOT_WRITE:
+        return error
+    probe = directory / f".write-test-{os.getpid()}"
+    try:
+        with probe.open("wb", buffering=0) as file:
+            file.write(bytes(_PROBE_BYTES))
+            os.fsync(file.fileno())
+    except OSError as cause:
+        return cause
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return error
 
 
 def translate(error: sqlite3.Error | OSError, doing: str, path: Path) -> OutboxError:

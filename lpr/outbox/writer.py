@@ -18,7 +18,7 @@ import structlog
 from lpr.domain.errors import LprError, OutboxError, OutboxFullError
 from lpr.durable import free_bytes
 from lpr.outbox.base import Ticket
-from lpr.outbox.files import DiskReserve, UnsyncedError, is_damage, is_full, translate
+from lpr.outbox.files import DiskReserve, UnsyncedError, is_damage, is_full, real_cause, translate
 from lpr.outbox.jobs import MAX_BATCH, Job, Jobs
 from lpr.outbox.opening import SENDING_UNSURE, OpenFiles
 from lpr.outbox.queue import Queue, Snapshot
@@ -165,14 +165,15 @@ class Writer:
             return
         except (sqlite3.Error, OSError) as error:
             self._take_back(snapshot)
-            damaged = isinstance(error, sqlite3.Error) and is_damage(error)
+            cause = real_cause(error, self._files.path.parent)
+            damaged = isinstance(cause, sqlite3.Error) and is_damage(cause)
             stays_full = isinstance(self.failure, OutboxFullError) and not damaged
             if not again and (
                 (damaged and self._may_rescue() and self._reopen()) or (stays_full and self._make_room())
             ):
                 self._commit(jobs, again=True)
             else:
-                self._defer(jobs, self._note_failure(error))
+                self._defer(jobs, self._note_failure(cause))
             return
         except Exception as error:  # noqa: BLE001 - a fault in a job; it is handed to whoever gave that job
             self._take_back(snapshot)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+import sqlite3
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from structlog.testing import capture_logs
 
 from lpr.domain.errors import OutboxError
 from lpr.outbox import writer
+from lpr.outbox.files import real_cause, translate
 from lpr.outbox.folding import LogFile
 from lpr.testing.clock import FakeClock
 from tests.outbox.helpers import SqliteStore, failure
@@ -132,3 +134,23 @@ async def test_a_disk_that_stalls_is_told_while_it_does_and_afterwards(
     assert (await outbox.status()).fault == ""
     assert [line["event"] for line in logs] == ["queue_stalled"]
     await outbox.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EDQUOT, "no room on the disk"), (errno.EROFS, "Read-only file system")]
+)
+def test_what_sqlite_does_not_say_of_a_disk_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
+) -> None:
+    unwritten = sqlite3.OperationalError("disk I/O error")
+    unwritten.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+    assert real_cause(unwritten, tmp_path) is unwritten
+
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert words in translate(real_cause(unwritten, tmp_path), "write to the queue", tmp_path).message
+    damaged = sqlite3.DatabaseError("malformed")
+    assert real_cause(damaged, tmp_path) is damaged
+    assert list(tmp_path.iterdir()) == []
