@@ -97,9 +97,8 @@ class Publisher:
     async def record(self, prepared: PreparedPassage) -> None:
         """Record what became of a vehicle; returns after the commit, or after saying why there is none."""
         passage, camera = prepared.passage, prepared.camera
-        ticket = await self._record(prepared.event)
-        state = self._outcomes.get(ticket.event_id, DeliveryState.WAITING) if ticket else DeliveryState.DROPPED
-        event_id = ticket.event_id if ticket else None
+        ticket, event_id = await self._record(prepared.event)
+        state = self._outcomes.get(event_id, DeliveryState.WAITING) if event_id else DeliveryState.DROPPED
         self._remember(PublishedPassage(passage, camera.gate.name, prepared.event.plate_image, event_id, state))
         self._metrics.passage(camera.id, passage.outcome)
         self._counts[camera.id] += 1
@@ -174,7 +173,8 @@ class Publisher:
             )
             return None
 
-    async def _record(self, event: StoredEvent) -> Ticket | None:
+    async def _record(self, event: StoredEvent) -> tuple[Ticket | None, str | None]:
+        """The ticket of what is on the disk; and the name of what is delivered, be it from memory."""
         try:
             with self._metrics.timed(Stage.COMMIT):
                 ticket = await self._outbox.record(event, link_up=self._link_up())
@@ -182,12 +182,12 @@ class Publisher:
             log.critical(
                 "event could not be stored", event_type=event_type(event), error=error.message, hint=error.hint
             )
-            return None
+            return None, error.event_id
         self._metrics.event_recorded(event_type(event))
         if isinstance(event, ErrorRaised):
             self.error_count += 1
             self._metrics.error(event.code)
-        return ticket
+        return ticket, ticket.event_id
 
     def _remember(self, published: PublishedPassage) -> None:
         self._passages[published.passage.passage_id] = published

@@ -70,6 +70,9 @@ class ImageError(LprError):
 class OutboxError(LprError):
     """The disk queue cannot be opened, written or read."""
 
+    event_id: str | None = None
+    """Of the event that could not be written, where it is delivered all the same, from memory say."""
+
 
 class OutboxLockedError(OutboxError):
     """Another agent holds the data directory."""

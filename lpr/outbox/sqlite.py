@@ -463,9 +463,11 @@ class SqliteOutbox:
         self._has_unsure = self._has_unsure or row.unsure_boot is not None
         ticket = self._writer.hold(row)
         self._finish([], [ticket])
-        raise type(failure)(
+        error = type(failure)(
             f"{failure.message}; the event is held in memory until it can be written", hint=failure.hint
         )
+        error.event_id = ticket.event_id
+        raise error
 
 
 def _discard(opening: asyncio.Future[OpenFiles]) -> None:

@@ -241,7 +241,7 @@ class Writer:
         with self._unwritten.lock:
             self._held.clear()
         failure = self._note_failure(error)
-        told = [failure if isinstance(outcome, list) else outcome for outcome in outcomes]
+        told = [_unsynced(failure, outcome) if isinstance(outcome, list) else outcome for outcome in outcomes]
         tickets = [ticket for outcome in outcomes if isinstance(outcome, list) for ticket in outcome]
         self._finish(list(zip(jobs, told, strict=True)), tickets)
 
@@ -389,6 +389,12 @@ class Writer:
             if not self._shelf.move_pictures_down():
                 break
             self._files.pictures.shrink(kept_bytes)
+
+
+def _unsynced(failure: OutboxError, tickets: Sequence[Ticket]) -> OutboxError:
+    error = type(failure)(failure.message, hint=failure.hint)
+    error.event_id = tickets[0].event_id if tickets else None
+    return error
 
 
 def _expire(queue: Queue) -> list[Ticket]:

@@ -76,6 +76,28 @@ async def test_a_passage_that_cannot_be_stored_stays_on_the_page_and_stops_nothi
     assert publisher.processed_count == 0
 
 
+class HoldingOutbox(MemoryOutbox):
+    """A queue whose disk takes nothing, and that delivers from memory."""
+
+    async def record(self, event: StoredEvent, *, link_up: bool) -> Ticket:
+        ticket = await super().record(event, link_up=link_up)
+        error = OutboxFullError("no room")
+        error.event_id = ticket.event_id
+        raise error
+
+
+async def test_a_passage_that_is_held_in_memory_is_not_called_dropped(tmp_path: Path) -> None:
+    outbox, passage = HoldingOutbox(), make_passage()
+    publisher = make_publisher(tmp_path, outbox)
+
+    await publish(publisher, passage, publisher.config.cameras[0])
+
+    [event_id] = await published_ids(outbox)
+    assert publisher.passages[0].state is DeliveryState.WAITING
+    publisher.delivered(event_id)
+    assert publisher.passages[0].state is DeliveryState.DELIVERED
+
+
 async def test_an_unreadable_vehicle_counts_as_an_error_unless_the_configuration_says_no(tmp_path: Path) -> None:
     outbox = MemoryOutbox()
     publisher = make_publisher(tmp_path, outbox)

@@ -29,10 +29,11 @@ async def test_on_a_full_disk_events_are_held_deliverable_and_written_when_there
     await fill_disk(outbox)
     with pytest.raises(OutboxFullError, match="held in memory"):
         await outbox.record(detection("29B1", original_bytes=200_000), link_up=True)
-    with pytest.raises(OutboxFullError, match="held in memory"):
+    with pytest.raises(OutboxFullError, match="held in memory") as caught:
         await outbox.record(detection("29B2", original_bytes=200_000), link_up=True)
 
     waiting = await outbox.waiting(limit=9)
+    assert caught.value.event_id == waiting[-1].event_id
     assert waiting[0] == kept
     assert [ticket.sequence for ticket in waiting] == [1, 2, 3, 4]
     assert waiting[1].event_type == "error"

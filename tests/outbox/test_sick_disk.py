@@ -69,8 +69,9 @@ async def test_what_is_recorded_behind_a_sync_that_failed_survives_a_power_cut(
     monkeypatch.setattr(LogFile, "sync", lambda _: forgetful.sync())
     recorded = [await outbox.record(failure(f"before {n}"), link_up=True) for n in range(3)]
     forgetful.fails = True
-    with pytest.raises(OutboxError, match="Input/output error"):
+    with pytest.raises(OutboxError, match="Input/output error") as caught:
         await outbox.record(failure("not kept"), link_up=True)
+    assert caught.value.event_id in [ticket.event_id for ticket in await outbox.waiting(limit=9)]
     await until(lambda: outbox._writer.failure is None)
     recorded += [await outbox.record(failure(f"after {n}"), link_up=True) for n in range(3)]
 
