@@ -1,6 +1,7 @@
 """Train the detector: settings, targets, loss, data, validation, loop. One page, read from top to bottom.
 
     python -m scripts.train_detector DATA --out RUN --minutes 75            # starts, or goes on where RUN stopped
+    python -m scripts.train_detector DATA --out RUN --start models/detector.xml --rate 5e-4     # from what ships
 
 DATA holds `train/`; nothing else of it is read. RUN keeps `last.pt` (network, its running mean, optimiser, settings,
 minutes spent), `best.pt` (the running mean that did best on rendered validation scenes) and `log.jsonl`. The learning
@@ -35,6 +36,7 @@ from scripts.training.compute import Compute, choose
 from scripts.training.files import append_line, forget_after, load_checkpoint, save_checkpoint
 from scripts.training.provenance import commit, data_facts
 from scripts.training.watch import Lines, Watch
+from scripts.training.weights import freeze_norms, read_detector
 
 SURE = 0.4
 """Confidence from which a cell counts as seeing a plate, in validation."""
@@ -42,7 +44,10 @@ SURE = 0.4
 
 @dataclass(frozen=True)
 class Settings:
-    """What made the weights; kept in the checkpoint and in the card."""
+    """What made the weights; kept in the checkpoint and in the card.
+
+    `start` is an IR whose weights the run begins with; its batch norms are folded and stay as they are.
+    """
 
     minutes: float = 75.0
     steps: int = 0  # where not 0, the run ends after so many at the latest
@@ -57,6 +62,7 @@ class Settings:
     seed: int = 1
     validation_scenes: int = 256
     save_every_s: float = 300.0  # and validate
+    start: str = ""
 
 
 # --- targets and loss ----------------------------------------------------------------------------------------------
@@ -237,7 +243,6 @@ def validate(network: nn.Module, scenes: list[Batch], device: str = "cpu") -> di
                 if bool(batch.exact[i, p]):
                     size = (wanted[0, 2:] - wanted[0, :2]).repeat(4)
                     corner_errors.append(float(((corners[i, :, row, column] - quad.flatten()) / size).abs().mean()))
-    network.train()
     return {
         "found": found / max(1, plates),
         "false_per_picture": false / max(1, pictures),
@@ -280,7 +285,9 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         self.data = [data_facts(each) for each in folders_of(data)]
         self.folder, self.settings, self.compute, self.watch = folder, settings, compute, watch
-        self.network = Detector().to(compute.device, memory_format=torch.channels_last)
+        network = read_detector(Path(settings.start)) if settings.start else Detector()
+        self.network = network.to(compute.device, memory_format=torch.channels_last)
+        self.to_learning()
         self.steady = torch.optim.swa_utils.AveragedModel(self.network, use_buffers=True)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), settings.rate, weight_decay=settings.weight_decay)
         self.spent_s, self.step = 0.0, 0
@@ -301,6 +308,13 @@ class Run:
         """How much of the run is done, 0..1."""
         done = self.step / self.settings.steps if self.settings.steps else 0.0
         return max(done, self.spent_s / 60 / self.settings.minutes)
+
+    def to_learning(self) -> None:
+        """Put the network in training mode, folded batch norms excepted."""
+        if self.settings.start:
+            freeze_norms(self.network)
+        else:
+            self.network.train()
 
     def learn(self, batch: Batch) -> dict[str, Tensor]:
         """One step; the losses."""
@@ -424,6 +438,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
     parser.add_argument("--minutes", type=float, default=Settings.minutes)
     parser.add_argument("--seed", type=int, default=Settings.seed)
+    parser.add_argument("--start", default="", help="the IR of a detector whose weights to begin with")
+    parser.add_argument("--rate", type=float, default=Settings.rate, help="highest learning rate")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... or auto: the GPU where torch finds one")
     parser.add_argument("--threads", type=int, default=1, help="that learn, on a CPU")
     parser.add_argument("--workers", type=int, default=1, help="processes that render")
@@ -440,7 +456,7 @@ def main() -> None:
         )
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    settings = Settings(minutes=arguments.minutes, seed=arguments.seed)
+    settings = Settings(minutes=arguments.minutes, rate=arguments.rate, seed=arguments.seed, start=arguments.start)
     train(arguments.data, arguments.out, settings, compute=compute)
 
 

@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import cv2
 import numpy as np
 
+from lpr.domain.plate import PlateColour
 from scripts.render.paint import Image
-from scripts.render.plate import render_plate
+from scripts.render.plate import draw_plate
+from scripts.render.plate_spec import PlateSpec, random_spec
 from scripts.render.quads import Floats
 
 
@@ -51,12 +54,16 @@ class Material:
     plates: Sequence[PlatePicture]
 
 
+ANY_COLOUR = 0.3
+"""Part of the plates whose colour is drawn evenly: of rare ones, as of the army's red, roads show too few."""
+
+
 def plate_pool(count: int, seed: int) -> list[PlatePicture]:
     """Plates rendered ahead: straight on, at most 112 pixels high."""
-    rng = np.random.default_rng(seed)
+    random = Random(seed)
     pool = []
     for _ in range(count):
-        plate = render_plate(rng)
+        plate = draw_plate(any_spec(random), random)
         image, corners, body = plate.image, plate.corners, plate.body
         scale = 112 / image.shape[0]
         if scale < 1:
@@ -67,6 +74,15 @@ def plate_pool(count: int, seed: int) -> list[PlatePicture]:
             )
         pool.append(PlatePicture(image, corners, body))
     return pool
+
+
+def any_spec(random: Random) -> PlateSpec:
+    """What a plate says, its colour as often as the road shows it or as any other."""
+    colour = random.choice(list(PlateColour)) if random.random() < ANY_COLOUR else None
+    while True:
+        spec = random_spec(random)
+        if colour in (None, spec.colour):
+            return spec
 
 
 def load_photos(folder: Path, longest_side: int = 720, *, complete: bool = False) -> dict[str, Photo]:

@@ -1,6 +1,6 @@
 """Draw one Vietnamese plate, flat: body, characters, frame, bolts, and the marks that years on the road leave.
 
-`render_plate` is what scenes and the reader's training take. What happens between plate and picture (pose, light, lens,
+`draw_plate` is what scenes and the reader's training take. What happens between plate and picture (pose, light, lens,
 sensor, codec) is camera.py's. Every picture made here is the project's own: drawn from formats in `lpr.plates`, glyphs
 (glyphs.py) and noise.
 """

@@ -255,7 +255,7 @@ def place_plate(
     picture = any_plate(rng, material)
     ratio = plate_ratio(rng, picture)
     long_side = (
-        float(np.exp(rng.uniform(np.log(18), np.log(120))))
+        float(np.exp(rng.uniform(np.log(14), np.log(120))))
         if rng.random() < 0.8
         else rng.uniform(60, 0.9 * image.shape[1])
     )

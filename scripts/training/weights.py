@@ -1,8 +1,9 @@
-"""The recogniser's weights read back out of an IR, so that training can go on from the network that ships.
+"""The networks' weights read back out of an IR, so that training can go on from what ships.
 
 An export folds each batch norm into the convolution before it. What comes back is a network whose batch norms do
 nothing but add what was folded; they must stay in `eval` mode (`freeze_norms`), since the statistics that they once had
-are gone. So is the head that names cells, which serves training alone: it begins anew.
+are gone. So is the recogniser's head that names cells, which serves training alone: it begins anew. INT8 weights come
+back as the numbers that they stand for.
 """
 
 from __future__ import annotations
@@ -19,9 +20,18 @@ from torch import Tensor, nn
 from lpr.domain.errors import VisionError
 from lpr.plates.alphabet import SLOTS
 from lpr.vision.engine import RT_INFO, load_openvino
+from scripts.detector_net import Detector
 from scripts.recognizer_net import CELLS_HIGH, CELLS_WIDE, NetSettings, RecognizerNet
 
 _ADDED_TO: Final = {CELLS_HIGH * CELLS_WIDE: "position", SLOTS: "slot"}
+_CONVOLUTIONS: Final = (
+    *("stem", "at_4.0", "at_4.1.narrow", "at_4.1.wide"),
+    *("at_8.0", "at_8.1.narrow", "at_8.1.wide", "at_8.2.narrow", "at_8.2.wide", "from_8"),
+    *("at_16.0", "at_16.1.narrow", "at_16.1.wide", "at_16.2.narrow", "at_16.2.wide", "at_16.3.narrow", "at_16.3.wide"),
+    *("from_16", "at_32.0", "at_32.1.narrow", "at_32.1.wide", "at_32.2.narrow", "at_32.2.wide", "from_32"),
+    *("fuse_16", "fuse_8", "head.0.narrow", "head.0.wide", "head.1.narrow", "head.1.wide", "out"),
+)
+"""The detector's, in the order in which a graph calculates them: quantising takes their names away."""
 NET_INFO: Final = "net"
 """Under this name an export keeps the network's settings in the IR, as JSON."""
 
@@ -53,6 +63,32 @@ def read_weights(path: Path) -> tuple[RecognizerNet, NetSettings, dict[str, str]
     return net, settings, info
 
 
+def read_detector(path: Path) -> Detector:
+    """The detector of the IR at `path`, in float or in INT8.
+
+    Raises `VisionError` where it is none of this project's form.
+    """
+    ov = load_openvino()
+    graph = ov.Core().read_model(path).get_ordered_ops()
+    convolutions = [operation for operation in graph if operation.get_type_name() == "Convolution"]
+    net = Detector()
+    wanted, found = net.state_dict(), _plain_norms(net)
+    if len(convolutions) == len(_CONVOLUTIONS):
+        sources = {}
+        for name, convolution in zip(_CONVOLUTIONS, convolutions, strict=True):
+            [addition] = (reader.get_node() for reader in convolution.output(0).get_target_inputs())
+            weight, bias = (f"{name}.0.weight", f"{name}.1.bias") if name != "out" else ("out.weight", "out.bias")
+            sources |= {weight: convolution.input_value(1), bias: addition.input_value(_constant_side(addition))}
+        found |= _values(ov, sources)
+    if any(name not in found or found[name].numel() != value.numel() for name, value in wanted.items()):
+        raise VisionError(
+            f"{path} is no detector of this version's form",
+            hint="start from the networks that came with this version of the project",
+        )
+    net.load_state_dict({name: found[name].reshape(value.shape).to(value.dtype) for name, value in wanted.items()})
+    return net.eval()
+
+
 def freeze_norms(net: nn.Module) -> None:
     """Put `net` in training mode but for its batch norms."""
     net.train()
@@ -68,7 +104,7 @@ def _settings(info: dict[str, str]) -> NetSettings:
     return NetSettings(**stored | {"stem": tuple(stored["stem"])})
 
 
-def _plain_norms(net: RecognizerNet) -> dict[str, Tensor]:
+def _plain_norms(net: nn.Module) -> dict[str, Tensor]:
     """State of norms that multiply by 1 and add 0: folded ones, and layer norms that a conversion left out as such."""
     state: dict[str, Tensor] = {}
     for name, module in net.named_modules():

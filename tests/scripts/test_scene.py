@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
 import cv2
 import numpy as np
 import pytest
 
+from lpr.domain.plate import PlateColour
 from scripts.render.laying import lay
-from scripts.render.material import Material, Photo, PlatePicture, plate_pool
+from scripts.render.material import Material, Photo, PlatePicture, any_spec, plate_pool
 from scripts.render.paint import Image
 from scripts.render.quads import Floats, box_of, overlap, perspective_quad, quad_of, visible_part
 from scripts.render.scene import SMALLEST_HEIGHT_PX, close_up, render_scene, view
@@ -115,3 +119,11 @@ def test_overlap_counts_the_larger_share() -> None:
     assert overlap(box, np.array([[2, 2, 4, 4]], np.float32)) == pytest.approx(1.0)
     assert overlap(box, np.array([[20, 20, 30, 30]], np.float32)) == 0.0
     assert overlap(box, np.zeros((0, 4), np.float32)) == 0.0
+
+
+def test_plates_rendered_ahead_are_of_every_colour() -> None:
+    """The army's red among them: with the few that roads show, clear ones were hardly believed in."""
+    random = Random(4)
+    colours = Counter(any_spec(random).colour for _ in range(400))
+    assert min(colours[each] for each in PlateColour) >= 10
+    assert colours[PlateColour.WHITE] > 200
