@@ -43,6 +43,9 @@ makes room for is written before."""
 PLENTY_BYTES = 1 << 30
 LOOK_AT_PLENTY_S = 0.25
 """With so much more than the floor free, the disk is looked at only so often: nothing fills it in that time."""
+LOOK_WHETHER_IN_PLACE_S = 0.05
+"""Files are looked for by their names only so often: what is recorded between two looks is in no other danger than what
+is recorded just before the second."""
 SENDING_UNSURE = "sending_unsure"
 """A note, on disk before an event is sent whose times may be wrong, gone when all attempts have been written. Where
 a start finds it, the back-end may have seen any event, and none of before has its times corrected."""
@@ -68,6 +71,7 @@ class OpenFiles:
     queue: Queue
     names: tuple[str, ...] = field(init=False)
     opened: tuple[os.stat_result, ...] = field(init=False)
+    looked_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         self._note_opened()
@@ -80,12 +84,16 @@ class OpenFiles:
         """Raises `FilesGoneError` where the files have no longer the names that they were opened by: what is written to
         a deleted file ends with the process.
         """
+        now_s = time.monotonic()
+        if now_s - self.looked_s < LOOK_WHETHER_IN_PLACE_S:
+            return
         try:
             now = tuple(map(os.stat, self.names))
         except FileNotFoundError:
             raise FilesGoneError from None
         if not all(map(os.path.samestat, self.opened, now)):
             raise FilesGoneError
+        self.looked_s = now_s
 
     def close(self) -> None:
         """Let go of everything, of the right to the directory last."""

@@ -10,7 +10,7 @@ import pytest
 
 from lpr.domain.errors import OutboxError, OutboxFullError
 from lpr.domain.events import ErrorRaised
-from lpr.outbox import held
+from lpr.outbox import held, opening
 from lpr.outbox.base import Ticket
 from lpr.outbox.limits import OutboxLimits
 from lpr.testing.clock import FakeClock
@@ -61,8 +61,9 @@ async def test_on_a_full_disk_events_are_held_deliverable_and_written_when_there
 
 @pytest.mark.parametrize("folder_is_made_again", [False, True])
 async def test_events_recorded_into_deleted_files_are_not_called_recorded_and_what_waits_is_delivered(
-    disk: SqliteStore, folder_is_made_again: bool
+    disk: SqliteStore, folder_is_made_again: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(opening, "LOOK_WHETHER_IN_PLACE_S", 0.0)
     outbox = await disk.open()
     (kept,) = await recorded(outbox, 1, original_bytes=30_000)
     shutil.rmtree(disk.data_dir)
