@@ -12,6 +12,8 @@ from lpr.domain.geometry import Box
 from lpr.wire.names import CLOCK_SYNCHRONISED, CONTRACT_VERSION, ERROR, PLATE_DETECTED, PROCESSING_STATUS
 from lpr.wire.values import clean_object, fraction_of_one, parse_moment, rounded, unicode_text, whole_number
 
+_MILLISECOND = timedelta(milliseconds=1)
+
 
 def event_type(event: Event) -> str:
     """The name that the event is emitted under."""
@@ -49,8 +51,10 @@ def event_body(
 def moved_body(body: Mapping[str, Any], by: timedelta, *, clock_synchronised: bool) -> dict[str, Any]:
     """The same body with all of its times moved, and with or without the note that its clock was not known to be right.
 
-    For a body that nobody has seen yet: the wall clock was set since its times were taken.
+    For a body that nobody has seen yet: the wall clock was set since its times were taken. They have whole milliseconds
+    and are moved by whole ones, or a millionth of a second would make another millisecond of them.
     """
+    by = _MILLISECOND * round(by / _MILLISECOND)
     moved = _moved(body, ("timestamp",), by)
     data = moved["data"] = _moved(body["data"], ("timestamp", "firstSeenAt", "lastSeenAt"), by)
     if isinstance(details := data.get("details"), Mapping):

@@ -299,3 +299,11 @@ def test_what_was_dropped_is_told_by_type_count_and_sequence_and_can_be_read_bac
         "sequencesWithoutOriginalImage": [[1, 40]],
     }
     assert wire.parse_overflow_details(json.loads(json.dumps(details))) == overflow
+
+
+@pytest.mark.parametrize("off_us", [-400, -1, 1, 400])
+def test_times_are_moved_by_whole_milliseconds(off_us: int) -> None:
+    body = body_of(detection())
+    by = timedelta(seconds=30)
+    moved = wire.moved_body(body, by + timedelta(microseconds=off_us), clock_synchronised=True)
+    assert moved == wire.moved_body(body, by, clock_synchronised=True)
