@@ -17,7 +17,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
@@ -287,18 +287,24 @@ class Run:
         self.folder, self.settings, self.compute, self.watch = folder, settings, compute, watch
         network = read_detector(Path(settings.start)) if settings.start else Detector()
         self.network = network.to(compute.device, memory_format=torch.channels_last)
-        self.to_learning()
         self.steady = torch.optim.swa_utils.AveragedModel(self.network, use_buffers=True)
         self.optimiser = torch.optim.AdamW(self.network.parameters(), settings.rate, weight_decay=settings.weight_decay)
         self.spent_s, self.step = 0.0, 0
         self.commits: list[str] = []
         self.best = load_checkpoint(folder / "best.pt")
+        start = settings.start
         if (kept := load_checkpoint(folder / "last.pt")) is not None:
+            start = kept["settings"].get(
+                "start", ""
+            )  # of these weights the norms are folded or not, whatever is asked for
             self.network.load_state_dict(kept["network"])
             self.steady.load_state_dict(kept["steady"])
             self.optimiser.load_state_dict(kept["optimiser"])
             self.spent_s, self.step = kept["spent_s"], kept["step"]
             self.commits = list(kept.get("commits", []))
+            self.settings = replace(settings, start=start)
+        if start:
+            freeze_norms(self.network)
         if self.best is not None and self.best["step"] > self.step:
             self.best = None  # of steps that a kill took back
         forget_after(self.step, folder / "log.jsonl")
@@ -308,13 +314,6 @@ class Run:
         """How much of the run is done, 0..1."""
         done = self.step / self.settings.steps if self.settings.steps else 0.0
         return max(done, self.spent_s / 60 / self.settings.minutes)
-
-    def to_learning(self) -> None:
-        """Put the network in training mode, folded batch norms excepted."""
-        if self.settings.start:
-            freeze_norms(self.network)
-        else:
-            self.network.train()
 
     def learn(self, batch: Batch) -> dict[str, Tensor]:
         """One step; the losses."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from scripts import train_detector  # noqa: E402
 from scripts.detector_net import Deployed, Detector  # noqa: E402
 from scripts.export_detector import to_openvino  # noqa: E402
 from scripts.training.compute import Compute  # noqa: E402
+from scripts.training.files import load_checkpoint  # noqa: E402
 from scripts.training.weights import read_detector  # noqa: E402
 
 MODELS = models_folder()
@@ -73,3 +75,17 @@ def test_a_training_begins_with_them_and_leaves_the_folded_norms_alone(tmp_path:
     shipped = read_detector(MODELS / "detector.xml").state_dict()
     kept = {name.removeprefix("module."): value for name, value in best["steady"].items()}
     assert all(torch.allclose(kept[name], value, atol=1e-6) for name, value in shipped.items() if value.ndim)
+
+
+def test_a_training_that_goes_on_leaves_them_alone_though_nobody_says_again_where_it_began(tmp_path: Path) -> None:
+    short = train_detector.Settings(
+        start=str(MODELS / "detector.xml"), rate=0.0, batch=2, steps=2, sizes=((96, 96),), last_sizes=((96, 96),),
+        plates=4, validation_scenes=2,
+    )  # fmt: skip
+    train_detector.train(None, tmp_path, short, compute=Compute())
+    train_detector.train(None, tmp_path, replace(short, start="", steps=4), compute=Compute())
+    last = load_checkpoint(tmp_path / "last.pt")
+    assert last is not None
+    assert last["step"] == 4
+    assert last["settings"]["start"] == short.start
+    assert torch.equal(last["network"]["stem.1.running_mean"], torch.zeros(16))
