@@ -13,6 +13,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping
+from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, TextIO
@@ -20,6 +21,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from lpr.domain.clock import isoformat_ms
 from lpr.domain.errors import ConfigError, reason_of
 from lpr.domain.secrets import MASK, mask_secrets
 
@@ -150,10 +152,10 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
 
 
 def _add_time(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")(logger, method, event)
-    # Milliseconds, as in the contract; microseconds only make lines longer.
-    stamp["time"] = f"{stamp['time'][:23]}Z"
-    return stamp
+    record = event.get("_record")  # of a library's line, which is laid out only when it is written
+    moment = datetime.now(UTC) if record is None else datetime.fromtimestamp(record.created, UTC)
+    event["time"] = isoformat_ms(moment)
+    return event
 
 
 _COMMON: list[Processor] = [

@@ -216,6 +216,23 @@ def test_at_the_end_all_lines_are_written_and_a_stuck_log_is_not_waited_for_for_
     assert sum(1 for _ in zip(range(100), reader, strict=False)) == 100
 
 
+def test_a_librarys_line_has_the_time_at_which_it_came_and_not_that_of_its_writing() -> None:
+    stream = io.StringIO()
+    configure(format="json", stream=stream)
+    record = logging.makeLogRecord(
+        {
+            "name": "library",
+            "levelno": logging.WARNING,
+            "levelname": "WARNING",
+            "msg": "slow",
+            "created": 1_700_000_000.5,
+        }
+    )
+    logging.getLogger("library").handle(record)
+    (line,) = logged(stream)
+    assert line["time"] == "2023-11-14T22:13:20.500Z"
+
+
 def test_configuring_again_replaces_what_was_there() -> None:
     first, second = io.StringIO(), io.StringIO()
     configure(format="json", stream=first)
