@@ -28,7 +28,7 @@ HIGH: Final = 1.2
 class OpenVinoDetector:
     """Finds plates with one compiled network. `min_confidence` None takes the threshold stored with the weights.
 
-    `upright` gives the one that pictures are left to which are `HIGH`; it may take its time with the first.
+    `upright` gives the one that pictures are left to which are `HIGH`; it is asked once, with the first of them.
     """
 
     def __init__(
@@ -41,15 +41,18 @@ class OpenVinoDetector:
         upright: Callable[[], Awaitable[PlateDetector]] | None = None,
     ) -> None:
         self.network = network
-        self._upright = upright
+        self._load_upright = upright
+        self._for_upright: PlateDetector | None = None
         stored = float(network.info.get("confidence", DEFAULT_CONFIDENCE))
         self.min_confidence = stored if min_confidence is None else min_confidence
         self._workers, self._timer = engine.workers, timer
 
     async def detect(self, image: Image, min_confidence: float | None = None) -> tuple[Detection, ...]:
         """The plates in `image`, surest first; see `PlateDetector`."""
-        if self._upright is not None and image.shape[0] > HIGH * image.shape[1]:
-            return tuple(await (await self._upright()).detect(image, min_confidence))
+        if self._load_upright is not None and image.shape[0] > HIGH * image.shape[1]:
+            if self._for_upright is None:
+                self._for_upright = await self._load_upright()
+            return tuple(await self._for_upright.detect(image, min_confidence))
         loop, start = asyncio.get_running_loop(), time.perf_counter()
         scaled, place = await loop.run_in_executor(self._workers, letterbox, image, self.network.size)
         ready = time.perf_counter()

@@ -73,6 +73,13 @@ async def test_a_small_plate_is_read_in_a_phones_upright_picture(vision: Vision)
     assert vision.devices_of(far) == {"detector": ("CPU",), "recognizer": ("CPU",)}
 
 
+async def test_an_upright_picture_does_not_wait_for_other_networks_that_are_opened_meanwhile(vision: Vision) -> None:
+    far, picture = await vision.reader("CPU", Detail.FAR), frame_of(phone(load_golden().image))
+    first = await far.read(picture)
+    async with vision._opening, asyncio.timeout(20):
+        assert [read.plate for read in await far.read(picture)] == [read.plate for read in first]
+
+
 async def test_an_empty_road_has_no_plate(vision: Vision) -> None:
     assert await (await vision.reader("CPU")).read(frame_of(np.full((480, 640, 3), 120, np.uint8))) == ()
 
