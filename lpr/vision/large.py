@@ -12,8 +12,8 @@ from lpr.domain.frame import Frame, Image
 from lpr.domain.geometry import Box
 from lpr.domain.plate import PlateRead
 from lpr.vision.base import Detection
-from lpr.vision.photograph import SAME_PLATE, cut_by, spans
-from lpr.vision.plate_reader import PlateReader, moved
+from lpr.vision.photograph import SAME_PLATE, cut_by, grid, in_part
+from lpr.vision.plate_reader import PlateReader
 
 PART_PX: Final = (1920, 1080)
 """Longer and shorter side of a part, about."""
@@ -40,8 +40,7 @@ class LargeFrameReader:
 
     async def _in_part(self, image: Image, part: Box) -> list[Detection]:
         """What stands in a part and is not cut by its edge: its neighbour has that whole."""
-        shown = image[int(part.y) : int(part.bottom), int(part.x) : int(part.right)]
-        found = [moved(each, part.x, part.y) for each in await self._reader.detector.detect(shown)]
+        found = await in_part(self._reader.detector.detect, image, part)
         whole = Box(0, 0, image.shape[1], image.shape[0])
         return [each for each in found if not cut_by(part, whole, _with_margin(each.box))]
 
@@ -57,5 +56,4 @@ def parts(width: int, height: int) -> list[Box]:
     across, down = (min(MOST, max(1, round(side / px))) for side, px in zip((width, height), part_px, strict=True))
     if across * down == 1:
         return []
-    columns, rows = spans(width, across), spans(height, down)
-    return [Box(left, top, right - left, bottom - top) for top, bottom in rows for left, right in columns]
+    return grid(width, height, across, down)

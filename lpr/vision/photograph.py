@@ -10,7 +10,7 @@ at all, from further away.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -112,14 +112,21 @@ class PhotographReader:
         return [each for each in found if each.box.iou(plate) >= SAME_PLATE]
 
     async def _in_part(self, image: Image, part: Box) -> list[Detection]:
-        shown = image[int(part.y) : int(part.bottom), int(part.x) : int(part.right)]
-        return [moved(each, part.x, part.y) for each in await self._detect(shown)]
+        return await in_part(self._detect, image, part)
 
     async def _from_afar(self, image: Image) -> list[Detection]:
         height, width = image.shape[:2]
         x, y = math.ceil(STEP_BACK * width), math.ceil(STEP_BACK * height)
         wide = np.pad(image, ((y, y), (x, x), (0, 0)), constant_values=PADDING_GREY)
         return [moved(each, -x, -y) for each in await self._detect(wide)]
+
+
+async def in_part(
+    detect: Callable[[Image], Awaitable[Sequence[Detection]]], image: Image, part: Box
+) -> list[Detection]:
+    """What `detect` finds in a part of `image`, where it stands in the whole."""
+    shown = image[int(part.y) : int(part.bottom), int(part.x) : int(part.right)]
+    return [moved(each, part.x, part.y) for each in await detect(shown)]
 
 
 def tiles(width: int, height: int, side_px: float = TILE_PX, most: int = MAX_TILES) -> list[Box]:
@@ -134,11 +141,16 @@ def tiles(width: int, height: int, side_px: float = TILE_PX, most: int = MAX_TIL
         down = min(down, most // across)
     if across * down == 1:
         return []
-    columns, rows = spans(width, across), spans(height, down)
+    return grid(width, height, across, down)
+
+
+def grid(width: int, height: int, across: int, down: int) -> list[Box]:
+    """`across` x `down` equal parts of a picture, row by row, neighbours overlapping."""
+    columns, rows = _spans(width, across), _spans(height, down)
     return [Box(left, top, right - left, bottom - top) for top, bottom in rows for left, right in columns]
 
 
-def spans(side: int, count: int) -> list[tuple[int, int]]:
+def _spans(side: int, count: int) -> list[tuple[int, int]]:
     """`count` equal parts of 0..`side`, neighbours overlapping."""
     length = side / (count - (count - 1) * OVERLAP)
     step = length * (1 - OVERLAP)
