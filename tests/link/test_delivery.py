@@ -29,6 +29,16 @@ def answer(world: World, name: str, ack: object) -> None:
     world.answer(emission, ack)  # type: ignore[arg-type]
 
 
+def one_more_passes(world: World, heavy: str) -> None:
+    """Another event is recorded, and all that is in flight is taken but `heavy`."""
+    world.record()
+    while world.fetches:
+        world.page()
+    for name in in_flight(world):
+        if name != heavy:
+            answer(world, name, Stored())
+
+
 def warm_up(world: World) -> None:
     """Have enough taken that the window stands open."""
     for _ in range(10):
@@ -505,12 +515,7 @@ def test_what_was_lost_in_whole_is_sent_in_whole_once_more_where_messages_have_b
     heavy = world.record()
     for loss in range(3):  # twice in company, once alone
         while heavy not in in_flight(world):
-            world.record()
-            while world.fetches:
-                world.page()
-            for name in in_flight(world):
-                if name != heavy:
-                    answer(world, name, Stored())
+            one_more_passes(world, heavy)
             while world.to_leave:
                 world.clear()
             world.advance(3.0)
@@ -518,12 +523,7 @@ def test_what_was_lost_in_whole_is_sent_in_whole_once_more_where_messages_have_b
         if loss == 2:
             world.machine.messages_are_smaller_now()
         world.connect()
-    world.record()
-    while world.fetches:
-        world.page()
-    for name in in_flight(world):
-        if name != heavy:
-            answer(world, name, Stored())
+    one_more_passes(world, heavy)
     [send] = [each for each in world.open.values() if each.ticket.event_id == heavy]
     assert not send.bare
     assert len(world.open) == 1, "but alone"
