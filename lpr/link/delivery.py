@@ -54,6 +54,8 @@ _BARREN = 3
 """After so many connections that took nothing, what was in flight at their ends is tried alone: else new events, of
 which each may be as bad, would always go first."""
 _BACKLOG_LOSSES, _MOST_PAUSE_DOUBLINGS = 2, 2
+"""Once so many connections have been lost with some of the backlog in flight, it waits at the beginning of each further
+one: as long as a hello may take, doubling so often."""
 _SHORTEST_RETRY_S = 0.1
 LATE_ANSWERS = 64
 """Emissions that nobody waits for any more, and of which an answer is still heard."""

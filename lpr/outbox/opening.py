@@ -44,8 +44,8 @@ PLENTY_BYTES = 1 << 30
 LOOK_AT_PLENTY_S = 0.25
 """With so much more than the floor free, the disk is looked at only so often: nothing fills it in that time."""
 LOOK_WHETHER_IN_PLACE_S = 0.05
-"""Files are looked for by their names only so often: what is recorded between two looks is in no other danger than what
-is recorded just before the second."""
+"""Files are looked for by their names only so often. What is recorded after they were deleted and before the next look
+ends with the process, as does what was recorded just before."""
 SENDING_UNSURE = "sending_unsure"
 """A note, on disk before an event is sent whose times may be wrong, gone when all attempts have been written. Where
 a start finds it, the back-end may have seen any event, and none of before has its times corrected."""
