@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests import deadline
 from tests.faults import node
 from tests.faults.node import NodeBackend
 from tests.faults.proxy import TcpProxy
 from tests.rtsp.server import RtspServer, StartServer, why_not
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test may hang the others."""
+    config.pluginmanager.register(deadline)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
