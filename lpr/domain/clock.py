@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,15 +58,22 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The clocks of this machine."""
+    """The clocks of this machine. The monotonic one goes on while it is suspended, as the world does: an event that
+    slept with the machine is old, and a wall clock ahead of one that stood still looks as if it had been set.
+    """
 
     def now(self) -> Instant:
         """This moment, on both clocks."""
-        return Instant(datetime.now(UTC), time.monotonic())
+        return Instant(datetime.now(UTC), _since_boot_s())
 
     async def sleep(self, seconds: float) -> None:
         """Wait `seconds`; cancelling ends the wait at once."""
         await asyncio.sleep(max(0.0, seconds))
+
+
+def _since_boot_s() -> float:
+    # Linux's clock of that name stands still in a suspended machine. macOS' does not, and has no other.
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 def isoformat_ms(moment: datetime) -> str:

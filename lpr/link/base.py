@@ -144,6 +144,10 @@ class Transport(Protocol):
         """Hand an event to the socket; `on_ack` may never be called. Raises `LinkError` where the link is gone."""
         ...
 
+    def takes_bytes(self) -> int | None:
+        """The largest message that the other side said it takes when we connected; None where it said nothing."""
+        ...
+
     def progress(self) -> Progress | None:
         """How far the bytes have come, or None where this transport cannot tell."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import unicodedata
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from urllib.parse import urljoin, urlsplit
@@ -18,10 +19,14 @@ _MAX_SAID = 200
 """Characters quoted of what the back-end said."""
 
 _OF_WHO_WE_ARE = re.compile(
-    "token|auth|credential|password|secret|api.?key|forbidden|denied|allowed|permission|jwt|signature|unknown|agent",
-    re.IGNORECASE,
+    "token|auth|credential|password|secret|api.?key|forbidden|denied|allowed|permission|jwt|signature|unknown|agent"
+    # Vietnamese, as `_plain` leaves it: prove, right, permitted, register, log in, invalid, expired, device, account
+    "|xac thuc|chung thuc|xac minh|quyen|duoc phep|dang ky|dang nhap|hop le|het han|thiet bi|tai khoan|mat khau"
+    "|sai (ma|khoa|thong tin|ten)|cam truy cap|tu choi truy cap|bi chan|kich hoat"
 )
 """What a back-end says that does not want us. Whatever else it says may be about itself, and pass."""
+_CODES_OF_WHO_WE_ARE, _CODES_THAT_PASS = (401, 403, 407), (408, 425, 429)
+"""As in HTTP, where a back-end sends such a number along; so do all from 500 on pass."""
 _SOME_SECONDS = re.compile(r"[0-9]{1,9}")
 _NOT_THE_BACK_END = (
     "something else answers in the back-end's place: a web page under this address, the login page of this network "
@@ -141,7 +146,7 @@ def refusal(data: object, settings: LinkSettings) -> LinkRefusedError:
             hint="backend.namespace must be one that the back-end serves; where it does, check backend.token",
         )
     message = f"{settings.url} refused the agent: {words or 'without a reason'}"
-    if _OF_WHO_WE_ARE.search(words):
+    if _does_not_want_us(words, data.get("data") if isinstance(data, Mapping) else None):
         return LinkRefusedError(
             message,
             hint="check backend.token or token_file, and that the back-end knows this agent; a new token is tried at"
@@ -152,6 +157,30 @@ def refusal(data: object, settings: LinkSettings) -> LinkRefusedError:
         hint="it is asked again within half a minute; where it does not pass, look at the back-end's log and check"
         " backend.token or token_file",
     )
+
+
+def _does_not_want_us(words: str, details: object) -> bool:
+    """Whether a no is about this agent. `details` is what a middleware hangs on its error: a number decides; the names
+    of errors are read like the words.
+    """
+    said = [words]
+    for key in ("status", "statusCode", "code", "type", "name", "reason", "message", "content"):
+        value = details.get(key) if isinstance(details, Mapping) else None
+        if isinstance(value, str) and value.isdecimal() and len(value) == 3:
+            value = int(value)
+        if isinstance(value, int) and value in _CODES_OF_WHO_WE_ARE:
+            return True
+        if isinstance(value, int) and (value in _CODES_THAT_PASS or 500 <= value < 600):
+            return False
+        if isinstance(value, str):
+            said.append(value[:_MAX_SAID])
+    return any(_OF_WHO_WE_ARE.search(_plain(each)) for each in said)
+
+
+def _plain(words: str) -> str:
+    """In small letters, without the marks of Vietnamese: many write it without."""
+    letters = unicodedata.normalize("NFD", words.lower().replace("đ", "d"))
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -187,9 +216,10 @@ def _bad_certificate(error: ssl.SSLCertVerificationError, where: str) -> LinkErr
 def _tls_failed(error: ssl.SSLError, where: str) -> LinkError:
     words = _said((error.reason or str(error)).replace("_", " ").lower())
     if "alert" in words:
-        return LinkRefusedError(
+        # Asked again soon: what it does not like is a file of ours, which may be renewed at any moment, or its own.
+        return LinkNotReadyError(
             f"{where} refused our side of TLS: {words}",
-            hint="it may want a client certificate: backend.client_cert and client_key",
+            hint="it may want a client certificate, or another one: backend.client_cert and client_key",
         )
     return LinkError(f"TLS with {where} failed: {words}", hint="does this port speak TLS? otherwise use http://")
 

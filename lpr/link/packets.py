@@ -15,7 +15,7 @@ from typing import Any
 from engineio import packet as engine_packet
 from socketio import packet as socket_packet
 
-from lpr.wire import Base64Text
+from lpr.wire import MIN_MESSAGE_BYTES, Base64Text
 
 _STAND_IN = secrets.token_hex(16)
 """Stands for a picture while the rest is encoded. Nobody can guess it, so nothing else in a message is it."""
@@ -23,6 +23,8 @@ _EVENT = f"{engine_packet.MESSAGE}{socket_packet.EVENT}"
 _BINARY_EVENT = f"{engine_packet.MESSAGE}{socket_packet.BINARY_EVENT}"
 _ACK = f"{engine_packet.MESSAGE}{socket_packet.ACK}"
 _MOST_DIGITS = 15
+TOO_DEEP = "(nested too deeply to be read)"
+"""Stands for what was in such an answer."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 """`json.dumps` makes an encoder at every call."""
 
@@ -38,7 +40,10 @@ def event_packet(namespace: str, number: int, name: str, message: Mapping[str, A
 
 
 def read_answer(namespace: str, text: str) -> tuple[int, list[Any]] | None:
-    """The number of the event and the answer's arguments; None where a text is anything else."""
+    """The number of the event and the answer's arguments; None where a text is anything else.
+
+    An answer nested too deeply to be read is one all the same: that event's, not a fault of the connection.
+    """
     head = f"{_ACK}{_place(namespace)}"
     begin = text.find("[", len(head), len(head) + _MOST_DIGITS + 1)
     if begin < 0 or not text.startswith(head):
@@ -48,9 +53,22 @@ def read_answer(namespace: str, text: str) -> tuple[int, list[Any]] | None:
         return None
     try:
         arguments = json.loads(text[begin:])
-    except (ValueError, RecursionError):
+    except RecursionError:
+        arguments = [TOO_DEEP]
+    except ValueError:
         return None
     return int(number), arguments
+
+
+def read_limit(opening: str) -> int | None:
+    """The largest message that a server says it takes (socket.io 4: its `maxHttpBufferSize`) where it opens; None where
+    it says none that can be believed.
+    """
+    try:
+        said = json.loads(opening[1:])["maxPayload"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return said if isinstance(said, int) and said >= MIN_MESSAGE_BYTES else None
 
 
 def _place(namespace: str) -> str:

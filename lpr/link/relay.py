@@ -11,6 +11,7 @@ Everything runs in the event loop; only scaling a picture goes to a thread. Thre
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -279,7 +280,7 @@ class Relay:
         answer: asyncio.Future[Sequence[object]] = asyncio.get_running_loop().create_future()
         sent_at_s = self._now()
         greeting = wire.hello(agent_id=self._settings.agent_id, version=self._settings.version)
-
+        takes_bytes = transport.takes_bytes()
         waited = False
 
         def answered(args: Sequence[object]) -> None:
@@ -288,17 +289,19 @@ class Relay:
                 return
             answer.set_result(args)
             if waited:
-                self._delivery.keep_to(self._heed(args, sent_at_s))
+                self._delivery.keep_to(self._heed(args, sent_at_s, takes_bytes))
                 self._wake.set()
 
         await transport.emit(wire.HELLO, greeting, answered)
         hello_s = self._settings.deadlines.hello_s
         await self._first_of(answer, hello_s if self._greets else hello_s * _SHARE_OF_HELLO)
         self._greets, waited = answer.done(), True
-        return self._heed(answer.result() if answer.done() else (), sent_at_s)
+        return self._heed(answer.result() if answer.done() else (), sent_at_s, takes_bytes)
 
-    def _heed(self, answer: Sequence[object], sent_at_s: float) -> float | None:
-        """Take to heart what the back-end wishes; returns the backlog's rate, None where it set none."""
+    def _heed(self, answer: Sequence[object], sent_at_s: float, takes_bytes: int | None) -> float | None:
+        """Take to heart what the back-end wishes; returns the backlog's rate, None where it set none. What the server
+        says that it `takes` bounds the original images, and condemns no event: it may be mistaken.
+        """
         wishes = wire.parse_hello_answer(answer)
         for problem in wishes.problems:
             log.warning("agent_hello was answered with nonsense", problem=problem)
@@ -309,7 +312,7 @@ class Relay:
             wishes.images if wishes.images is not None else self._settings.images,
             self._settings.payload,
             wishes.max_message_bytes if wishes.max_message_bytes is not None else self._settings.max_message_bytes,
-            self._bearable.at(self._now()),
+            min(self._bearable.at(self._now()), takes_bytes or sys.maxsize),
         )
         return wishes.replay_per_second
 

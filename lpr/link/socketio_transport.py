@@ -33,7 +33,7 @@ from lpr.domain.errors import LinkError, LinkUntrustedError
 from lpr.link.base import MESSAGE_TOO_LARGE, LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
 from lpr.link.explain import Stage, explain, refusal, sent_elsewhere, timed_out, too_old
 from lpr.link.names import NameResolver
-from lpr.link.packets import event_packet, read_answer
+from lpr.link.packets import event_packet, read_answer, read_limit
 from lpr.link.web_socket import WebSocket
 
 _TCP_INFO_BYTES_ACKED = 120
@@ -266,6 +266,11 @@ class SocketIoTransport:
             self._answered = max(self._answered, number)
             on_ack(tuple(args))
 
+    def takes_bytes(self) -> int | None:
+        """See `Transport`."""
+        opening = self._web_socket.opening if self._web_socket is not None else None
+        return read_limit(opening) if opening else None
+
     def progress(self) -> Progress | None:
         """From the kernel's books; None where it keeps none (not Linux), or when the connection is gone."""
         web_socket, sock = self._web_socket, self._socket()
@@ -424,8 +429,17 @@ def tls_context(settings: LinkSettings) -> ssl.SSLContext:
             hint="backend.ca_file must be a PEM file with the certificate of the authority that signed the back-end's",
         ) from error
     if settings.client_cert_file is not None:
+        key_file = settings.client_key_file or settings.client_cert_file
+
+        def refuse_to_ask() -> str:
+            # OpenSSL would ask at the terminal, if there is one, and wait.
+            raise LinkUntrustedError(
+                f"the client key {key_file} has a pass phrase",
+                hint="the agent needs one without: openssl pkey -in KEY -out NEW_KEY, readable for its user alone",
+            )
+
         try:
-            context.load_cert_chain(settings.client_cert_file, settings.client_key_file)
+            context.load_cert_chain(settings.client_cert_file, settings.client_key_file, password=refuse_to_ask)
         except (OSError, ssl.SSLError) as error:
             raise LinkUntrustedError(
                 f"the client certificate {settings.client_cert_file} cannot be used: {_ssl_words(error)}",

@@ -26,6 +26,8 @@ class WebSocket(aiohttp.ClientWebSocketResponse):
         self.heard_at = 0.0
         self.ponged = False
         self.too_large = False
+        self.opening: str | None = None
+        """The first text: how the other side opens."""
         self._take = take
         self._passed_on_at = 0.0
         self._frames = _Frames()
@@ -39,6 +41,8 @@ class WebSocket(aiohttp.ClientWebSocketResponse):
             elif message.type is aiohttp.WSMsgType.PONG:
                 self.ponged = True
             elif self._is_due() or not (message.type is aiohttp.WSMsgType.TEXT and self._take(message.data)):
+                if self.opening is None and message.type is aiohttp.WSMsgType.TEXT:
+                    self.opening = message.data
                 self._passed_on_at = self.heard_at
                 fault = message.data
                 if isinstance(fault, aiohttp.WebSocketError):

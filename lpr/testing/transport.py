@@ -131,6 +131,10 @@ class FakeTransport:
         if answer is not None:
             asyncio.get_running_loop().call_soon(on_ack, answer)
 
+    def takes_bytes(self) -> int | None:
+        """It does not say."""
+        return None
+
     def progress(self) -> Progress | None:
         """What the test has set."""
         return self.progress_now

@@ -113,7 +113,7 @@ class NodeBackend:
         await self._post("/fault", None if kind is None else {"kind": kind, **details})
 
     async def settings(self, **changes: Any) -> None:
-        """Change the token, the answer to agent_hello, how long joining takes, or the largest message."""
+        """Change the token, the answer to agent_hello, how long joining takes, or the largest message (told or not)."""
         await self._post("/settings", changes)
 
     async def command(self, name: str, *args: object) -> Mapping[str, Any]:

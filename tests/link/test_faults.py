@@ -266,11 +266,12 @@ async def test_a_limit_of_size_that_nobody_speaks_of_is_found_where_every_event_
     await node_backend.fault("terminate", minBytes=40_000)
     async with joined(node_backend) as site:
         ids = await site.record(3, original=picture(480, 320, noise=True))
-        for _ in range(300):
+        for _ in range(50):
             if len(site.delivered) >= 3:
                 break
+            # Scaling each takes its time: no more of them than show that new ones do not go before for ever.
             ids += await site.record(1, original=picture(480, 320, noise=True))
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.4)
         await stored_once(node_backend, site, ids)
         assert not site.rejections
     sizes = [message["data"]["originalImage"] for message in node_backend.stored()]
@@ -292,6 +293,17 @@ async def test_a_limit_of_size_that_the_server_names_is_kept_to_at_once_though_e
         assert "larger than the back-end" in (state.last_error or "")
         assert "maxHttpBufferSize" in (state.remedy or "")
     assert all(0 < message["data"]["originalImage"]["bytes"] < 30_000 for message in node_backend.stored())
+
+
+async def test_a_limit_of_size_that_the_server_tells_where_it_opens_costs_no_connection(
+    node_backend: NodeBackend,
+) -> None:
+    await node_backend.settings(maxHttpBufferSize=40_000)
+    async with joined(node_backend) as site:
+        ids = await site.record(12, original=picture(480, 320, noise=True))
+        await stored_once(node_backend, site, ids)
+        assert site.relay.state().connections == 1
+    assert all(12_000 < message["data"]["originalImage"]["bytes"] < 30_000 for message in node_backend.stored())
 
 
 async def test_an_event_that_can_be_no_smaller_than_the_named_limit_is_buried_and_stops_nobody(

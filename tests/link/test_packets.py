@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from socketio.packet import ACK, EVENT, Packet
 
-from lpr.link.packets import event_packet, read_answer
-from lpr.wire import Base64Text
+from lpr.link.packets import TOO_DEEP, event_packet, read_answer, read_limit
+from lpr.wire import Base64Text, Unreadable, parse_ack
 
 PICTURES = st.binary(max_size=40).map(lambda data: Base64Text(base64.b64encode(data), "ascii"))
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.binary(max_size=8) | PICTURES
@@ -66,11 +66,33 @@ def test_every_answer_is_read_as_the_library_does(arguments: list[Any], namespac
         '43/ai,1234567890123456["x"]',
         '43/ai,1["x"',
         '43/ai,1["x"]]',
-        "43/ai,1" + "[" * 50_000,
     ],
 )
 def test_what_is_not_an_answer_of_the_namespace_is_left_to_the_library(text: str) -> None:
     assert read_answer("/ai", text) is None
+
+
+@pytest.mark.parametrize("deep", ["[" * 3000 + "]" * 3000, "[" + '{"a":' * 50_000 + "1" + "}" * 50_000 + "]"])
+def test_an_answer_nested_too_deeply_to_be_read_is_still_its_events(deep: str) -> None:
+    answer = read_answer("/ai", f"43/ai,17{deep}")
+    assert answer == (17, [TOO_DEEP])
+    assert isinstance(parse_ack(answer[1], "e-1"), Unreadable)
+
+
+@pytest.mark.parametrize(
+    ("opening", "limit"),
+    [
+        ('0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":50000}', 50_000),
+        ('0{"sid":"x","maxPayload":0}', None),
+        ('0{"sid":"x","maxPayload":"1e6"}', None),
+        ('0{"sid":"x"}', None),
+        ("0[]", None),
+        ("0" + "[" * 50_000, None),
+        ("no", None),
+    ],
+)
+def test_what_a_server_takes_is_read_from_its_opening_where_it_can_be_believed(opening: str, limit: int | None) -> None:
+    assert read_limit(opening) == limit
 
 
 def test_an_answer_may_hold_anything() -> None:

@@ -54,6 +54,12 @@ def _certificate(folder: Path, name: str, names: str, validity: str = "-days 30"
     )
 
 
+def _stranger(folder: Path, name: str) -> None:
+    """NAME.pem/.key that no authority signed but itself."""
+    _openssl(folder, f"req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout {name}.key -out {name}.pem "
+             f"-days 30 -subj /CN={name} -addext subjectAltName=IP:127.0.0.1")  # fmt: skip
+
+
 def _openssl(folder: Path, arguments: str) -> None:
     done = subprocess.run(["openssl", *arguments.split()], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -178,6 +184,64 @@ async def test_a_ca_file_that_was_corrected_is_read_at_the_next_attempt(
         await site.until(lambda: "CA file" in (site.relay.state().last_error or ""))
         shutil.copy(authority / "ca.pem", ca_file)
         await site.until_empty()
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_certificate_that_was_replaced_is_shown_within_moments(
+    node_backend: NodeBackend, authority: Path, tmp_path: Path, newest: ssl.TLSVersion
+) -> None:
+    """Whoever replaces it does so while the agent runs, and a file after the other; each may be read half-written."""
+    certificate, key = tmp_path / "client.pem", tmp_path / "client.key"
+    _stranger(tmp_path, "client")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = newest
+    backoff = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
+    shown = {"client_cert_file": certificate, "client_key_file": key}
+    async with (
+        tls_in_front(node_backend, authority, "good", ask_client=True, context=context) as url,
+        running(settings(url, ca_file=authority / "ca.pem", backoff=backoff, **shown)) as site,
+    ):
+        await site.record()
+        await site.until(lambda: "client_cert" in (site.relay.state().remedy or ""))
+        whole = (authority / "client.pem").read_text("utf-8")
+        certificate.write_text(whole[: len(whole) // 2], "utf-8")
+        await site.until(lambda: "cannot be used" in (site.relay.state().last_error or ""))
+        certificate.write_text(whole, "utf-8")
+        await site.until(lambda: "mismatch" in (site.relay.state().last_error or "").lower())
+        shutil.copy(authority / "client.key", key)
+        await site.until_empty()
+
+
+@pytest.mark.node
+async def test_everything_is_renewed_while_a_connection_stands(
+    node_backend: NodeBackend, authority: Path, tmp_path: Path
+) -> None:
+    """Another authority, another certificate at the back-end: the connection stays, and the next one is made anew."""
+    ca_file = tmp_path / "ca.pem"
+    shutil.copy(authority / "ca.pem", ca_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    async with (
+        tls_in_front(node_backend, authority, "good", context=context) as url,
+        running(settings(url, ca_file=ca_file)) as site,
+    ):
+        await site.record()
+        await site.until_empty()
+        _stranger(tmp_path, "renewed")
+        context.load_cert_chain(tmp_path / "renewed.pem", tmp_path / "renewed.key")
+        await node_backend.kick()
+        await site.until(lambda: "not trusted" in (site.relay.state().last_error or ""))
+        await site.record()
+        shutil.copy(tmp_path / "renewed.pem", ca_file)
+        await site.until_empty()
+
+
+def test_a_key_with_a_pass_phrase_is_named_and_nobody_is_asked_for_it(tmp_path: Path, authority: Path) -> None:
+    """OpenSSL asks at the terminal, where there is one, and waits for the answer."""
+    _openssl(authority, f"ec -in client.key -aes128 -passout pass:secret -out {tmp_path / 'locked.key'}")
+    locked = {"client_cert_file": authority / "client.pem", "client_key_file": tmp_path / "locked.key"}
+    with pytest.raises(LinkUntrustedError, match="pass phrase"):
+        tls_context(settings("https://x", ca_file=authority / "ca.pem", **locked))
 
 
 @pytest.mark.node

@@ -1,7 +1,8 @@
 // For the tests of lpr-agent: a second port on which faults are switched on and commands are sent. Not to be copied.
 //
 //   POST /fault    {kind, count?, types?, match?, minBytes?, ...}  or null: how the next events are treated
-//   POST /settings {token?, hello?, joinDelayMs?, maxPayload?}   the last is for connections from then on
+//   POST /settings {token?, hello?, joinDelayMs?, maxPayload?, maxHttpBufferSize?}   the last two are for connections from
+//                   then on; the first of them is a limit that the server does not tell
 //   POST /command  {name, args?, timeoutMs?}            emitted to the newest agent with a callback; its answer
 //   POST /kick, /close, /forget, /reset
 //   GET  /state    {stored, agents, joined, hellos, received}
@@ -39,6 +40,7 @@ export function control({ ai, store, settings, newestAgent }) {
     "/settings": (body) => {
       if ("joinDelayMs" in body) joinDelayMs = body.joinDelayMs;
       if ("maxPayload" in body) maxPayload(body.maxPayload);
+      if ("maxHttpBufferSize" in body) maxPayload((ai.server.engine.opts.maxHttpBufferSize = body.maxHttpBufferSize));
       for (const name of ["token", "hello"]) if (name in body) settings[name] = body[name];
       return {};
     },
@@ -60,7 +62,7 @@ export function control({ ai, store, settings, newestAgent }) {
       fault = null;
       joinDelayMs = joined.length = hellos.length = received.length = 0;
       Object.assign(settings, atStart);
-      maxPayload(1e6);
+      maxPayload((ai.server.engine.opts.maxHttpBufferSize = 1e6));
       return {};
     },
     "/state": () => ({
