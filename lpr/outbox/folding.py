@@ -96,8 +96,12 @@ class LogFolder:
                 self._fold_at = self._written_pages + self._fold_pages
 
     def _fold_until_closed(self) -> None:
-        while self._wake.wait() and not self._closing:
+        while True:
+            self._wake.wait()
+            # Before the look whether it is the end: what `close` sets after that would be cleared away, and never seen.
             self._wake.clear()
+            if self._closing:
+                return
             for _ in range(PASSES):
                 before = self._written_pages
                 if not self._fold(self._connection):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
 from lpr.outbox import schema
+from lpr.outbox.folding import LogFolder
 from lpr.outbox.sqlite import SqliteOutbox
 from tests.outbox.helpers import SqliteStore, detection
 
@@ -79,3 +81,40 @@ async def test_closing_leaves_no_log(disk: SqliteStore, monkeypatch: pytest.Monk
     await record_pages(outbox, 100)
     await outbox.close()
     assert sorted(path.name for path in disk.data_dir.glob("outbox.db*")) == ["outbox.db", "outbox.db-pictures"]
+
+
+class SwitchedEvent(threading.Event):
+    """The other thread gets its turn right before the flag is cleared, and does `meanwhile`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: threading.Thread | None = None
+
+    def clear(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile.start()
+            meanwhile.join(0.2)  # it has said that this is the end by then, and waits for us
+        super().clear()
+
+
+async def test_closing_while_a_folding_begins_does_not_wait_for_ever(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await disk.open()).close()
+    wakes: list[SwitchedEvent] = []
+
+    def make_event() -> SwitchedEvent:
+        wakes.append(SwitchedEvent())
+        return wakes[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lpr.outbox.folding.threading.Event", make_event)
+        folder = LogFolder(disk.data_dir / "outbox.db")
+    closing = threading.Thread(target=folder.close, daemon=True)
+    wakes[0].meanwhile = closing
+    folder.wrote(1 << 30)
+    folder._thread.join(5.0)
+    assert not folder._thread.is_alive()
+    closing.join(5.0)
+    assert not closing.is_alive()
