@@ -33,7 +33,7 @@ from lpr.domain.events import Jpeg
 from lpr.link.base import LinkSettings
 from lpr.link.files import EpochFile
 from lpr.link.relay import Relay
-from lpr.link.socketio_transport import SocketIoTransport
+from lpr.link.socketio_transport import transports
 from lpr.outbox.sqlite import SqliteOutbox
 from scripts.gate_child import detection
 from tests.faults.node import TOKEN, NodeBackend
@@ -252,7 +252,7 @@ def make_relay(outbox: SqliteOutbox, url: str, boot_id: str, folder: Path) -> Re
     return Relay(
         outbox,
         settings,
-        lambda: SocketIoTransport(settings),
+        transports(settings),
         next_epoch=EpochFile(folder / "epoch.json").next,
         on_command=obey,
     )

@@ -25,7 +25,7 @@ from lpr.domain.events import Jpeg, PlateDetected
 from lpr.link.base import LinkSettings
 from lpr.link.files import EpochFile
 from lpr.link.relay import Relay
-from lpr.link.socketio_transport import SocketIoTransport
+from lpr.link.socketio_transport import transports
 from lpr.outbox.sqlite import SqliteOutbox
 from lpr.testing import events
 
@@ -81,7 +81,7 @@ async def run(arguments: argparse.Namespace) -> None:
 
     async with await SqliteOutbox.open(arguments.data_dir, agent_id="gate-child", boot_id=boot_id) as outbox:
         epochs = EpochFile(arguments.data_dir / "epoch.json")
-        relay = Relay(outbox, settings, lambda: SocketIoTransport(settings), next_epoch=epochs.next, on_command=obey)
+        relay = Relay(outbox, settings, transports(settings), next_epoch=epochs.next, on_command=obey)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(relay.run())
             recording = tasks.create_task(

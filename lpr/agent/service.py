@@ -55,7 +55,7 @@ from lpr.link.base import LinkState
 from lpr.link.commands import CommandInbox
 from lpr.link.files import EpochFile, SeenCommands
 from lpr.link.relay import Relay
-from lpr.link.socketio_transport import SocketIoTransport
+from lpr.link.socketio_transport import transports
 from lpr.metrics import Metrics
 from lpr.outbox.sqlite import SqliteOutbox
 from lpr.tracking.repeat import RepeatGuard
@@ -230,7 +230,7 @@ class Agent:
         relay = Relay(
             self._outbox,
             settings,
-            lambda: SocketIoTransport(settings),
+            transports(settings),
             next_epoch=EpochFile(data_dir / "epoch.json").next,
             on_command=inbox.submit,
             on_rejected=news.rejected,

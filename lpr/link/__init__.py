@@ -8,7 +8,8 @@ pace.py line.py histories.py mute.py window.py deferred.py listing.py   its part
 backoff.py             how long to wait before the next attempt to connect
 packing.py             an outbox entry -> a message that fits
 socketio_transport.py  Transport over python-socketio; web_socket.py and packets.py for what is sent often
-explain.py names.py    why a connection could not be made, in words; the back-end's name, looked up apart
+explain.py             why a connection could not be made, in words
+names.py route.py      the back-end's name, looked up apart; what is remembered of the way there
 relay.py               Relay: outbox -> delivery -> transport, connected again for ever
 clearer.py             what the answers said, carried out in the outbox
 ledger.py              the link in numbers and words; complaints.py: what is wrong with the back-end's answers;

@@ -2,7 +2,8 @@
 
 asyncio looks names up in the threads that it has for everything, of which there are six on two cores. A lookup that
 nobody answers keeps one for up to a minute, each attempt to connect begins another, and a program that ends waits for
-all of them. Here each has a thread of its own that nobody waits for.
+all of them. Here each has a thread of its own that nobody waits for, and what it finds in the end is remembered: a name
+server that takes longer than an attempt to connect has been asked by the next one.
 """
 
 from __future__ import annotations
@@ -10,18 +11,58 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
+from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
+
+from lpr.link.route import Route
 
 
 class NameResolver(ThreadedResolver):
-    """aiohttp's own, but for the threads. To be made in the event loop."""
+    """aiohttp's own, but for the threads and the memory. To be made in the event loop. Where an address is remembered,
+    the name server is waited for `patience_s`.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, route: Route, patience_s: float) -> None:
         lookups: Any = _Lookups()  # a loop as far as this resolver uses one
         super().__init__(loop=lookups)
+        self._route = route
+        self._patience_s = patience_s
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Addresses of a host, in the order in which they are to be tried. Raises `OSError` where none is known."""
+        lookup = asyncio.create_task(self._look_up(host, port, family), name="name-lookup")
+        # It is not ended with the attempt that began it.
+        _under_way.add(lookup)
+        lookup.add_done_callback(_ended)
+        remembered = cast("Sequence[ResolveResult]", self._route.remembered(host, port))
+        await asyncio.wait({lookup}, timeout=self._patience_s if remembered else None)
+        try:
+            found = lookup.result() if lookup.done() else remembered
+        except OSError:
+            if not remembered:
+                raise
+            found = remembered
+        return self._route.in_turn(found)
+
+    async def _look_up(self, host: str, port: int, family: socket.AddressFamily) -> Sequence[ResolveResult]:
+        found = await super().resolve(host, port, family)
+        self._route.found(host, port, found)
+        return found
+
+
+_under_way: set[asyncio.Task[Any]] = set()
+
+
+def _ended(lookup: asyncio.Task[Any]) -> None:
+    _under_way.discard(lookup)
+    if not lookup.cancelled():
+        lookup.exception()  # looked at, so that asyncio does not complain where nobody waits for it any more
 
 
 class _Lookups:

@@ -27,13 +27,24 @@ from typing import Any
 
 import aiohttp
 import socketio
+from aiohttp.connector import AddrInfoType
 from engineio import base_client as engineio_clients
 
 from lpr.domain.errors import LinkError, LinkUntrustedError
-from lpr.link.base import MESSAGE_TOO_LARGE, LinkDeadlines, LinkSettings, OnAck, OnCommand, OnDisconnect, Progress
+from lpr.link.base import (
+    MESSAGE_TOO_LARGE,
+    LinkDeadlines,
+    LinkSettings,
+    OnAck,
+    OnCommand,
+    OnDisconnect,
+    Progress,
+    TransportFactory,
+)
 from lpr.link.explain import Stage, explain, refusal, sent_elsewhere, timed_out, too_old
 from lpr.link.names import NameResolver
 from lpr.link.packets import event_packet, read_answer, read_limit
+from lpr.link.route import Route
 from lpr.link.web_socket import WebSocket
 
 _TCP_INFO_BYTES_ACKED = 120
@@ -44,6 +55,10 @@ proxy opens it now and then; our own deadlines know better, and come first.
 """
 _UNWATCHED_DEADLINES = 2
 """After this many `dead_s` without an answer the delivery waits for none, unless bytes are still on their way."""
+_SHARE_OF_NAMES = 0.3
+"""Of the time for connecting, that a name server is waited for where an address is remembered."""
+_FIRST_EVENT = 2
+"""Number of the emission after `agent_hello`."""
 MAX_INCOMING_BYTES = 8 << 20
 """A command or an answer above this ends the connection: what it would take to read it is for the cameras."""
 _KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_COUNT = 5, 3, 3
@@ -94,11 +109,19 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
             self._on_junk(f"the back-end sent what is no Socket.IO packet ({type(error).__name__})")
 
 
+def transports(settings: LinkSettings) -> TransportFactory:
+    """One for each connection, over a way that they remember together."""
+    route = Route()
+    return lambda: SocketIoTransport(settings, route)
+
+
 class SocketIoTransport:
     """`Transport` for one connection to `settings.url`, namespace `settings.namespace`, over WebSocket only."""
 
-    def __init__(self, settings: LinkSettings) -> None:
+    def __init__(self, settings: LinkSettings, route: Route | None = None) -> None:
+        """`route` is what earlier connections learned of the way."""
         self._settings = settings
+        self._route = route if route is not None else Route()
         self._deadlines: LinkDeadlines = settings.deadlines
         self._client: Any = None
         self._web_socket: WebSocket | None = None
@@ -131,9 +154,12 @@ class SocketIoTransport:
             async with asyncio.timeout(self._deadlines.connect_s):
                 await self._open(dict(auth))
         except TimeoutError as error:
+            if self._stage is not Stage.RESOLVING:
+                self._route.stuck()
             await self._dispose()
             raise timed_out(self._stage, self._settings) from error
         except BaseException:
+            self._route.failed()
             await self._dispose()
             raise
         self._up = True
@@ -143,7 +169,13 @@ class SocketIoTransport:
         settings = self._settings
         context = await asyncio.to_thread(tls_context, settings) if settings.url.startswith(("https", "wss")) else True
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=1, force_close=True, resolver=NameResolver()),
+            connector=aiohttp.TCPConnector(
+                ssl=context,
+                limit=1,
+                force_close=True,
+                resolver=NameResolver(self._route, _SHARE_OF_NAMES * self._deadlines.connect_s),
+                socket_factory=self._make_socket,
+            ),
             trace_configs=[self._trace()],
             ws_response_class=self._note_web_socket,  # type: ignore[arg-type]  # called, and nothing else
             timeout=aiohttp.ClientTimeout(total=None),
@@ -210,6 +242,13 @@ class SocketIoTransport:
         client.on("disconnect", self._on_client_disconnect, namespace=namespace)
         client.on("*", self._on_event, namespace=namespace)
         return client
+
+    def _make_socket(self, address: AddrInfoType) -> socket.socket:
+        sock = socket.socket(*address[:3])
+        if (segment_bytes := self._route.segment_bytes) is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment_bytes)
+        return sock
 
     def _set_socket_options(self) -> None:
         """The kernel gives up on bytes that nobody acknowledges, and on a peer that is silent, by itself."""
@@ -328,6 +367,9 @@ class SocketIoTransport:
 
     def abort(self, reason: str) -> None:
         """See `Transport`."""
+        progress = self.progress()
+        if self._up and progress is not None and progress.pending_bytes:
+            self._route.stuck()
         self._lost(reason)
         if self._web_socket is not None and (tcp := self._web_socket.tcp) is not None:
             tcp.abort()
@@ -365,6 +407,8 @@ class SocketIoTransport:
         )
         if self._up:
             self._up = False
+            if self._answered < _FIRST_EVENT <= self._emissions:
+                self._route.failed()
             if self._disconnect is not None:
                 self._disconnect(reason)
 

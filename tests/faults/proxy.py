@@ -8,6 +8,8 @@
     delay_s       each chunk comes so much later
     up_rate       bytes a second towards the back-end, with small buffers, so that the sender feels it
     drop_answers  what the back-end sends is swallowed
+    narrow        full segments are swallowed, in both directions and without a word: what comes in pieces of more than
+                  1300 bytes, on connections whose ends agreed on segments larger than that (an MTU black hole)
 
 Everything can be changed while connections stand.
 """
@@ -23,17 +25,19 @@ from typing import Self
 
 _CHUNK = 4096
 _SMALL_BUFFER = 8192
+_NARROW = 1300
 
 
 class TcpProxy:
     """`async with TcpProxy(port) as proxy:` listens on `proxy.port` and connects on to `port` on this machine."""
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, host: str = "127.0.0.1", port: int = 0) -> None:
         self.target_port = target_port
+        self._at = (host, port)
         self.port = 0
         self.delay_s = 0.0
         self.up_rate: float | None = None
-        self.drop_answers = False
+        self.drop_answers = self.narrow = False
         self.accepted = 0
         self._mute = self._refusing = False
         self._answer: bytes | None = None
@@ -49,7 +53,8 @@ class TcpProxy:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self._at[0] else socket.AF_INET
+        listener = socket.create_server(self._at, family=family)
         # Inherited by accepted sockets; must be set before the window is negotiated.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
         self._server = await asyncio.start_server(self._serve, sock=listener, limit=_CHUNK)
@@ -129,18 +134,22 @@ class TcpProxy:
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         their_reader, their_writer = await asyncio.open_connection("127.0.0.1", self.target_port, limit=_CHUNK)
         self._writers.add(their_writer)
+        segment = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+        widest = _NARROW if self.narrow and segment > _NARROW else _CHUNK
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._pump(reader, their_writer, up=True))
-                tasks.create_task(self._pump(their_reader, writer, up=False))
+                tasks.create_task(self._pump(reader, their_writer, up=True, widest=widest))
+                tasks.create_task(self._pump(their_reader, writer, up=False, widest=widest))
         except* (OSError, EOFError):
             pass
         finally:
             _reset(their_writer)
             self._writers.discard(their_writer)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
-        """Carry bytes one way; ends, and with it the connection, at the end of the stream."""
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool, widest: int) -> None:
+        """Carry bytes one way; ends, and with it the connection, at the end of the stream. Behind a piece of more than
+        `widest` bytes nothing comes through any more.
+        """
         loop = asyncio.get_running_loop()
         on_the_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -159,6 +168,8 @@ class TcpProxy:
             while chunk:
                 chunk = await reader.read(_CHUNK)
                 await self._flowing.wait()
+                if len(chunk) > widest:
+                    await asyncio.Event().wait()
                 on_the_way.put_nowait((loop.time() + self.delay_s, chunk))
                 if up and self.up_rate is not None:
                     await asyncio.sleep(len(chunk) / self.up_rate)

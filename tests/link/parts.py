@@ -17,7 +17,7 @@ from lpr.link.base import Backoff, LinkDeadlines, LinkSettings, TransportFactory
 from lpr.link.clearer import Rejection
 from lpr.link.files import EpochFile
 from lpr.link.relay import Delivered, Relay
-from lpr.link.socketio_transport import SocketIoTransport
+from lpr.link.socketio_transport import transports
 from lpr.outbox.base import Outbox
 from lpr.outbox.memory import MemoryOutbox
 from lpr.testing import events
@@ -135,7 +135,7 @@ async def running(
         "on_delivered": lambda done: site.delivered.append(done),
         "clock": clock,
     }
-    relay = Relay(outbox, link, transport or (lambda: SocketIoTransport(link)), **{**given, **more})
+    relay = Relay(outbox, link, transport or transports(link), **{**given, **more})
     site = Site(relay, outbox, clock)
     task = asyncio.create_task(relay.run())
     try:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from lpr.backend.faults import Fault, FaultKind
 from lpr.backend.server import Backend, BackendSettings
 from lpr.link.base import LinkSettings, TransportFactory
-from lpr.link.socketio_transport import SocketIoTransport
+from lpr.link.socketio_transport import transports
 from lpr.testing.transport import FakeBackend
 from tests.faults.node import TOKEN, NodeBackend
 from tests.link import parts
@@ -116,7 +116,7 @@ class Small:
         return parts.settings(self.backend.url, **changes)
 
     def transport(self, settings: LinkSettings) -> TransportFactory:
-        return lambda: SocketIoTransport(settings)
+        return transports(settings)
 
     async def stored(self) -> list[Arrived]:
         return [
@@ -166,7 +166,7 @@ class Node:
         return parts.settings(self.backend.url, **changes)
 
     def transport(self, settings: LinkSettings) -> TransportFactory:
-        return lambda: SocketIoTransport(settings)
+        return transports(settings)
 
     async def stored(self) -> list[Arrived]:
         return [_arrived(message["type"], message) for message in self.backend.stored()]

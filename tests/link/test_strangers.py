@@ -19,6 +19,7 @@ from aiohttp import WSMsgType, web
 from lpr.domain.errors import LinkBusyError
 from lpr.link.base import Backoff, LinkPhase, LinkState
 from lpr.link.names import NameResolver
+from lpr.link.route import Route
 from lpr.link.socketio_transport import SocketIoTransport
 from tests.faults.node import NodeBackend
 from tests.link.parts import QUICK, running, settings
@@ -190,4 +191,4 @@ async def test_a_server_on_this_machine_that_listens_at_one_of_its_two_addresses
 
 async def test_a_name_that_can_be_none_is_an_error_like_others() -> None:
     with pytest.raises(ValueError, match="label"):
-        await NameResolver().resolve("a" * 70 + ".vn", 80)
+        await NameResolver(Route(), 1.0).resolve("a" * 70 + ".vn", 80)

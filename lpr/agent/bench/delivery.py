@@ -32,7 +32,7 @@ from lpr.link.base import DeliveryLimits, LinkPhase, LinkSettings, LinkState
 from lpr.link.commands import obey_nothing
 from lpr.link.files import EpochFile
 from lpr.link.relay import Delivered, Relay
-from lpr.link.socketio_transport import SocketIoTransport
+from lpr.link.socketio_transport import transports
 from lpr.outbox.bench import EVENT_BYTES, RecordingSpeed, measure_recording, sample_event
 from lpr.outbox.limits import OutboxLimits
 from lpr.outbox.sqlite import SqliteOutbox
@@ -387,7 +387,7 @@ class _Station:
         relay = Relay(
             self.outbox,
             self.settings,
-            lambda: SocketIoTransport(self.settings),
+            transports(self.settings),
             next_epoch=EpochFile().next,
             on_command=obey_nothing,
             on_delivered=self._delivered,

@@ -32,7 +32,7 @@ from lpr.domain.plate import PlateRead
 from lpr.link.commands import obey_nothing
 from lpr.link.files import EpochFile
 from lpr.link.relay import Relay
-from lpr.link.socketio_transport import SocketIoTransport
+from lpr.link.socketio_transport import transports
 from lpr.metrics import Metrics, Percentiles, Stage
 from lpr.outbox.sqlite import SqliteOutbox
 from lpr.tracking.grammar import decide
@@ -178,7 +178,7 @@ class _Delivery:
         self._relay = Relay(
             self._outbox,
             settings,
-            lambda: SocketIoTransport(settings),
+            transports(settings),
             next_epoch=EpochFile().next,
             on_command=obey_nothing,
             metrics=self._metrics,

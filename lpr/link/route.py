@@ -1,0 +1,66 @@
+"""What is remembered of the way to one back-end, from one connection to the next.
+
+**Names.** An address that was found is good for a day where the name server gives no answer, or none in time: that it
+is away says nothing of the back-end.
+
+**Addresses.** Of several the library takes whichever lets it in first, and that may lead to a machine that is sick, or
+over a line that carries little (an IPv6 tunnel, mostly). After an attempt that failed, or a connection that got stuck,
+another one comes first.
+
+**Segments.** A line may swallow full packets without a word where something on it carries only smaller ones (a tunnel,
+a VPN, a mobile network, and a firewall that lets nobody say so). Small ones pass, so that a connection can be made; the
+first picture never arrives. After a connection that got stuck, packets are kept small for an hour: that costs next to
+nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+FOUND_FOR_S = 24 * 3600.0
+"""So long an address is used that the name server no longer tells."""
+SMALL_FOR_S = 3600.0
+SMALL_SEGMENT_BYTES = 1200
+"""With its headers it passes wherever IPv6 may go (1280 bytes)."""
+
+Address = TypeVar("Address")
+
+
+class Route:
+    """Of one back-end. `now` tells seconds on a monotonic clock."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._found: dict[tuple[str, int], tuple[float, Sequence[object]]] = {}
+        self._turn = 0
+        self._small_until_s = float("-inf")
+
+    def found(self, host: str, port: int, addresses: Sequence[Address]) -> None:
+        """The name server told these."""
+        self._found[host, port] = self._now(), addresses
+
+    def remembered(self, host: str, port: int) -> Sequence[object]:
+        """What it told last; empty where that was nothing, or too long ago."""
+        found_at_s, addresses = self._found.get((host, port), (float("-inf"), ()))
+        return addresses if self._now() - found_at_s < FOUND_FOR_S else ()
+
+    def in_turn(self, addresses: Sequence[Address]) -> list[Address]:
+        """All of them, the one to be tried first at the head."""
+        first = self._turn % max(1, len(addresses))
+        return [*addresses[first:], *addresses[:first]]
+
+    def failed(self) -> None:
+        """No connection could be made this way."""
+        self._turn += 1
+
+    def stuck(self) -> None:
+        """What was sent did not arrive, or nothing came back."""
+        self._turn += 1
+        self._small_until_s = self._now() + SMALL_FOR_S
+
+    @property
+    def segment_bytes(self) -> int | None:
+        """The largest segment that may be sent and asked for; None is what the line's ends agree on."""
+        return SMALL_SEGMENT_BYTES if self._now() < self._small_until_s else None
