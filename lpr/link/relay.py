@@ -295,6 +295,8 @@ class Relay:
         await transport.emit(wire.HELLO, greeting, answered)
         hello_s = self._settings.deadlines.hello_s
         await self._first_of(answer, hello_s if self._greets else hello_s * _SHARE_OF_HELLO)
+        if self._stopping.is_set() and not answer.done():
+            raise LinkError("the agent is stopping")
         self._greets, waited = answer.done(), True
         return self._heed(answer.result() if answer.done() else (), sent_at_s, takes_bytes)
 
@@ -317,11 +319,11 @@ class Relay:
         return wishes.replay_per_second
 
     async def _first_of(self, answer: asyncio.Future[Sequence[object]], timeout_s: float) -> None:
-        """Wait for the answer, the loss of the link or the time, whichever comes first."""
+        """Wait for the answer, the loss of the link, a stop or the time, whichever comes first."""
         answer.add_done_callback(lambda _: self._wake.set())
         alarm = asyncio.create_task(ring_after(self._clock, timeout_s, self._wake.set))
         try:
-            while not (answer.done() or alarm.done() or self._lost is not None):
+            while not (answer.done() or alarm.done() or self._lost is not None or self._stopping.is_set()):
                 self._wake.clear()
                 await self._wake.wait()
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -292,7 +293,27 @@ async def test_a_greeting_that_comes_later_than_it_was_waited_for_holds_from_the
         assert len(backend.received) == before, "no backlog is wanted any more"
 
 
-async def test_a_back_end_that_throws_everybody_out_after_a_moment_gets_something_in_each() -> None:
+async def test_a_stop_does_not_wait_for_a_greeting_that_is_never_answered() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    backend.hello = None
+    async with joined(backend, clock) as site:
+        await site.record()
+        assert (len(backend.auths), site.relay.link_up) == (1, False), "it has greeted, and waits"
+        stopping = asyncio.create_task(site.relay.stop(grace_s=60.0))
+        await clock.settle()
+        stopped = stopping.done()
+        await clock.advance(LinkDeadlines().hello_s)  # or this test would not end where it fails
+    assert stopped
+    assert backend.received == [], "nobody knows what that back-end takes"
+    assert site.relay.state().phase is LinkPhase.STOPPED
+    assert site.relay.state().last_error is None
+
+
+async def test_a_back_end_that_throws_everybody_out_after_a_moment_gets_something_in_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of a hundred other dice one or two let no connection come in the moments in which it may stand for a little.
+    monkeypatch.setattr("lpr.link.backoff.random", random.Random(1))
     backend, clock = FakeBackend(), FakeClock()
     backend.hello = None
     async with joined(backend, clock) as site:
