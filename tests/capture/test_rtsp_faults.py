@@ -409,10 +409,12 @@ async def test_a_refused_login_is_tried_again_after_minutes_and_costs_one_login_
     with FaultyLine(server.port, keep_words=True) as line:
         wrong = server.url(port=line.port, login=("an", "wr0ng"))
         async with CameraReader(settings(wrong, limits=CaptureLimits()), clock=clock) as reader:
-            await until(lambda: reader.statistics().tries == 5)
+            await until(lambda: reader.statistics().tries >= 5)
+        tries = reader.statistics().tries
     assert clock.leapt_s >= 60 + 120 + 240 + 480
-    # The first time the decoder logs in, and then we do to learn why it could not; from then on we ask alone.
-    assert 5 <= line.words.count(b"Authorization:") <= 6
+    # The first time the decoder logs in, and then we do to learn why it could not; from then on we ask alone. The last
+    # try may have been cut short.
+    assert tries - 1 <= line.words.count(b"Authorization:") <= tries + 1
 
 
 async def test_stopping_ends_the_thread_whatever_the_camera_does(rtsp: StartServer) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -73,8 +73,11 @@ async def test_a_number_that_cannot_be_kept_grows_all_the_same_and_is_said_once_
 
 
 @pytest.fixture
-def stalling_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """A disk that ends no sync before the event is set; waited for shortly."""
+async def stalling_disk(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[threading.Event]:
+    """A disk that ends no sync before the event is set; waited for shortly.
+
+    Asynchronous, so that it ends before the event loop is closed, which waits for the threads that write.
+    """
     ends, sync = threading.Event(), os.fsync
 
     def stall(fd: int) -> None:

@@ -118,11 +118,14 @@ async def test_a_flood_of_commands_is_answered_and_delivery_goes_on(node_backend
     task = asyncio.create_task(inbox.run())
     async with running(settings(node_backend.url, limits=QUICK_LIMITS), on_command=inbox.submit) as site:
         await site.until(lambda: site.relay.link_up)
-        flood = asyncio.gather(*(node_backend.command("get_status", {"commandId": f"c-{n}"}) for n in range(200)))
+        commands = (node_backend.command("get_status", {"commandId": f"c-{n}"}) for n in range(200))
+        flood = [asyncio.create_task(command) for command in commands]
         ids = await site.record(20)
         await site.until_empty()
+        # All have come: those that find no place any more are answered at once.
+        await site.until(lambda: sum(answer.done() for answer in flood) >= 200 - MAX_WAITING - 1)
         slow.set()
-        codes = [reply["code"] for reply in await flood]
+        codes = [reply["code"] for reply in await asyncio.gather(*flood)]
         assert site.relay.state().connections == 1
     task.cancel()
     assert len(node_backend.stored()) == len(ids)
