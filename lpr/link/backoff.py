@@ -8,6 +8,10 @@ not trust: that troubles nobody there, and may be renewed at any moment; and one
 `Retry-After`) is not asked before, but after a minute at the latest. A back-end that does not want this agent is asked
 again after a minute, doubling to ten: a wrong token is not made right by asking. A token that this process has
 connected with is tried quickly for half a minute first: a back-end that is starting refuses everybody.
+
+After a connection that was good for something the first attempt comes soon. Where the back-end throws us out of one
+after another, each good for a moment (two agents have one name, and it keeps the newer), it comes ever later, up to five
+seconds.
 """
 
 from __future__ import annotations
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from tenacity import RetryCallState
 
 
+_THROWN_OUT_QUICKLY = 4
+"""As many times in a row the next attempt comes as soon as ever."""
+
+
 class ConnectWait(wait_base):
     """The wait after a failed attempt, by how it failed. One object for the life of the relay."""
 
@@ -33,6 +41,7 @@ class ConnectWait(wait_base):
         self._refused_s = 0.0
         self._slow_refusals = 0
         self._worked_before = False
+        self._thrown_out = 0
 
     def __call__(self, retry_state: RetryCallState) -> float:
         outcome = retry_state.outcome
@@ -48,9 +57,14 @@ class ConnectWait(wait_base):
         self._away_s += wait_s
         return wait_s
 
-    def first(self) -> float:
-        """The wait after the loss of a connection that was good for something."""
-        return self._jitter(0.0)
+    def first(self, *, thrown_out: bool) -> float:
+        """The wait after the loss of a connection that was good for something; `thrown_out` where the back-end ended it
+        moments after it was made.
+        """
+        self._thrown_out = self._thrown_out + 1 if thrown_out else 0
+        doublings = max(0, self._thrown_out - _THROWN_OUT_QUICKLY)
+        most_s = min(self._backoff.thrown_out_max_s, self._backoff.first_s * 2.0 ** min(16, doublings))
+        return random.uniform(0.0, most_s)
 
     def connected(self) -> None:
         """The back-end let us in with this token."""

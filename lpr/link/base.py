@@ -70,6 +70,10 @@ class Backoff:
     refused_max_s: float = 600.0
     quick_refused_s: float = 30.0
     """For so long refusals of a token that worked before are taken for a back-end that is still starting."""
+    thrown_out_within_s: float = 10.0
+    """A connection that the back-end ends so soon, one after another, is made again ever later..."""
+    thrown_out_max_s: float = 5.0
+    """...but after this time."""
     token_poll_s: float = 5.0
     """How often the token is looked at while a refused one waits: a new one is tried at once."""
 
@@ -111,6 +115,8 @@ class Progress:
 
 MESSAGE_TOO_LARGE = "a message was larger than the back-end, or a proxy before it, takes (close code 1009)"
 """The reason of an end that the other side has named so."""
+THROWN_OUT = "the back-end disconnected us"
+"""The reason of an end that the back-end's own program wanted."""
 
 OnAck: TypeAlias = Callable[[Sequence[object]], None]
 """Called with the arguments of the back-end's answer, at most once an emit."""

@@ -33,12 +33,13 @@ _NOT_THE_BACK_END = (
     "(open it in a browser on this machine), or a proxy that does not let WebSockets through"
 )
 _NAME_HINT = "check backend.url, and the name server of this machine (`resolvectl query NAME`)"
+_NGINX = "nginx: proxy_http_version 1.1, and the headers Upgrade and Connection"
 _HTTP_HINTS: Mapping[int, str] = {
-    400: "the server does not take a WebSocket here; is it socket.io 3 or 4, with the websocket transport allowed?",
+    400: f"a proxy before the back-end does not let WebSockets through ({_NGINX}); or it is no socket.io 3 or 4 "
+    "with the websocket transport allowed",
     404: "there is a web server, but no socket.io under this path: check backend.url and backend.path",
     407: "a proxy of this network stands between and wants a login: let this machine reach the back-end without it",
-    426: "the proxy in front of the back-end does not let WebSockets through (nginx: proxy_http_version 1.1, and the "
-    "headers Upgrade and Connection)",
+    426: f"the proxy in front of the back-end does not let WebSockets through ({_NGINX})",
     429: "the back-end, or the proxy in front of it, limits how often one address may connect: allow this one more",
     502: "the proxy in front of the back-end cannot reach it: is the back-end running?",
     503: "the back-end is not ready, or the proxy in front of it has none to send us to",
@@ -232,6 +233,10 @@ def _handshake_refused(error: aiohttp.WSServerHandshakeError, where: str) -> Lin
         )
     message = f"{where} does not take a WebSocket (HTTP {error.status})"
     hint = _NOT_THE_BACK_END if error.status < 400 else _HTTP_HINTS.get(error.status, "look at the back-end's log")
+    if error.status == 400:  # what nginx says of these, too
+        hint += (
+            "; or it wants another client certificate" if where.startswith("https") else "; or this port wants https"
+        )
     after_s = _seconds(error.headers.get("Retry-After") if error.headers else None)
     if error.status in (429, 503) and after_s is not None:
         return LinkBusyError(message, hint=hint, after_s=after_s)

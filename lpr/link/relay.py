@@ -28,7 +28,16 @@ from lpr.domain.clock import Clock, SystemClock
 from lpr.domain.errors import LinkError, OutboxError
 from lpr.link.actions import AbortLink, Action, Bury, Fetch, GaveUp, Revive, Send, Settle
 from lpr.link.backoff import ConnectWait
-from lpr.link.base import MESSAGE_TOO_LARGE, LinkPhase, LinkSettings, LinkState, OnCommand, Transport, TransportFactory
+from lpr.link.base import (
+    MESSAGE_TOO_LARGE,
+    THROWN_OUT,
+    LinkPhase,
+    LinkSettings,
+    LinkState,
+    OnCommand,
+    Transport,
+    TransportFactory,
+)
 from lpr.link.clearer import Clearer, OnRejected
 from lpr.link.clocks import Alarm, ServerClock, ring_after
 from lpr.link.delivery import LATE_ANSWERS, Delivery
@@ -128,6 +137,7 @@ class Relay:
         self._ended = asyncio.Event()
         self._stopped_at_s = self._grace_until_s = float("inf")
         self._lost: str | None = None
+        self._thrown_out_soon = False
         self._lost_hint = _LOST_HINT
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm = Alarm(self._clock, self._wake.set)
@@ -206,7 +216,7 @@ class Relay:
                 return  # stopping; said already
             # The connection was good for something, so the count of attempts begins anew, with the shortest wait.
             if not self._stopping.is_set():
-                await self._pause(self._waits.first())
+                await self._pause(self._waits.first(thrown_out=self._thrown_out_soon))
 
     def _attempts(self) -> AsyncRetrying:
         return AsyncRetrying(
@@ -260,6 +270,7 @@ class Relay:
 
     async def _hold(self, transport: Transport) -> None:
         """Deliver over a connection that stands, until it is lost or we are done."""
+        stands_since_s = self._now()
         try:
             await self._deliver(transport)
         finally:
@@ -270,6 +281,11 @@ class Relay:
             self._ledger.disconnected()
         if self._lost is None:
             return
+        if self._lost == THROWN_OUT:
+            self._lost_hint = _THROWN_OUT_HINT
+        self._thrown_out_soon = (
+            self._lost == THROWN_OUT and self._now() - stands_since_s < self._settings.backoff.thrown_out_within_s
+        )
         error = LinkError(f"the connection to {self._settings.url} was lost: {self._lost}", hint=self._lost_hint)
         self._ledger.failed(error)
         if self._delivery.passed_on_this_link == 0:
@@ -582,6 +598,10 @@ _LAST_ANSWER_S = 2.0
 _SILENT_HINT = (
     "nothing is lost: events wait on disk; a back-end must call the acknowledgement of every event within seconds; "
     "where it does, the network swallows things"
+)
+_THROWN_OUT_HINT = (
+    "nothing is lost: events wait on disk; the back-end's log says why; where two agents have one agent.id (a computer "
+    "that was copied), it may throw out the one for the other"
 )
 _LOST_HINT = "nothing is lost: events wait on disk; look at the back-end's log, and at the network between"
 

@@ -29,10 +29,12 @@ import aiohttp
 import socketio
 from aiohttp.connector import AddrInfoType
 from engineio import base_client as engineio_clients
+from engineio import packet as engine_packet
 
 from lpr.domain.errors import LinkError, LinkUntrustedError
 from lpr.link.base import (
     MESSAGE_TOO_LARGE,
+    THROWN_OUT,
     LinkDeadlines,
     LinkSettings,
     OnAck,
@@ -71,18 +73,21 @@ for _name in ("socketio.client", "engineio.client"):
 class _Client(socketio.AsyncClient):  # type: ignore[misc]
     """A client that survives junk: a packet that cannot be read ends the connection, not a task nobody watches.
 
-    It knows nothing of our events; an answer that comes its way all the same (one with attachments, say) is handed on.
+    It knows nothing of our events. Answers to them that come its way are taken before it reads them, and where it must
+    read one (with attachments) handed on.
     """
 
     def __init__(
         self,
         on_junk: Callable[[str], None],
+        take: Callable[[str], bool],
         on_answer: Callable[[int, Sequence[object]], None],
         on_old_server: Callable[[], None],
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self._on_junk = on_junk
+        self._take = take
         self._on_answer = on_answer
         self._on_old_server = on_old_server
 
@@ -103,6 +108,8 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
             self._on_answer(id, data)
 
     async def _handle_eio_message(self, data: object) -> None:
+        if isinstance(data, str) and self._take(f"{engine_packet.MESSAGE}{data}"):
+            return
         try:
             await super()._handle_eio_message(data)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
@@ -228,6 +235,7 @@ class SocketIoTransport:
     def _make_client(self, session: aiohttp.ClientSession) -> _Client:
         client = _Client(
             self.abort,
+            self._take_answer,
             self._on_answer,
             lambda: self._fail_joining(too_old(self._settings)),
             reconnection=False,
@@ -453,7 +461,7 @@ _FOREIGN: tuple[type[Exception], ...] = (
 )
 
 _DISCONNECT_WORDS: Mapping[str, str] = {
-    "server disconnect": "the back-end disconnected us",
+    "server disconnect": THROWN_OUT,
     "transport close": "the connection was closed",
     "transport error": "the connection broke",
     "ping timeout": "the back-end fell silent",

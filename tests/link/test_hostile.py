@@ -14,6 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lpr.domain.commands import CommandReply, CommandRequest, ReplyStatus
+from lpr.link import web_socket
 from lpr.link.commands import MAX_STRANGE, MAX_WAITING, CommandInbox
 from lpr.link.socketio_transport import MAX_INCOMING_BYTES
 from tests.faults.node import NodeBackend
@@ -92,6 +93,19 @@ async def test_a_frame_that_makes_no_sense_costs_a_connection_at_most(
         assert (state.last_error is not None) is (outcome is ENDS)
     task.cancel()
     assert sorted(message["eventId"] for message in node_backend.stored()) == sorted(ids)
+
+
+async def test_an_answer_nested_without_end_is_not_read_where_the_library_is_given_it_either(
+    node_backend: NodeBackend, unnoticed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given one now and then, for it takes silence for the end."""
+    monkeypatch.setattr(web_socket, "PASSED_ON_EVERY_S", 0.0)
+    async with running(settings(node_backend.url, limits=QUICK_LIMITS)) as site:
+        await site.until(lambda: site.relay.link_up)
+        await node_backend.fault("junk", text="43/ai,999" + "[" * 3000 + "]" * 3000, count=1)
+        await site.record(6)
+        await site.until_empty()
+        assert site.relay.state().connections == 1
 
 
 async def test_what_ended_the_connection_is_said_in_words(node_backend: NodeBackend) -> None:

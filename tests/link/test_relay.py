@@ -18,7 +18,7 @@ from lpr.domain.clock import isoformat_ms
 from lpr.domain.errors import LinkBusyError, LinkError, LinkNotReadyError, LinkRefusedError, OutboxError
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
 from lpr.link.backoff import ConnectWait
-from lpr.link.base import Backoff, LinkDeadlines, LinkPhase, LinkState, OnAck
+from lpr.link.base import THROWN_OUT, Backoff, LinkDeadlines, LinkPhase, LinkState, OnAck
 from lpr.link.outages import AGAIN_AFTER_S
 from lpr.metrics import Metrics, Stage
 from lpr.outbox.base import Entry, Ticket
@@ -121,6 +121,32 @@ def test_a_server_that_is_back_is_found_within_half_of_the_time_that_it_was_away
             attempt += 1
             waited_s += waits(failed(attempt, LinkError("away")))
         assert waited_s - away_s <= away_s / 2 + 0.5
+
+
+def test_who_is_thrown_out_of_one_connection_after_another_comes_again_ever_later() -> None:
+    """Two agents of one name, of which a back-end keeps the newer, made four connections a second for ever."""
+    waits = ConnectWait(Backoff())
+    quick = [waits.first(thrown_out=True) for _ in range(5)]
+    assert max(quick) <= 0.5
+    slow = [waits.first(thrown_out=True) for _ in range(200)]
+    assert sum(slow) / len(slow) > 2.0
+    assert max(slow) <= 5.0
+    assert waits.first(thrown_out=False) <= 0.5, "one that stood for a while, or a line that broke, ends it"
+    assert waits.first(thrown_out=True) <= 0.5
+
+
+async def test_two_agents_of_one_name_are_told_of_and_do_not_storm_a_back_end_that_keeps_the_newer() -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    async with joined(backend, clock) as site:
+        for _ in range(1200):
+            if site.relay.link_up:
+                await site.record()
+                await clock.settle()
+                backend.drop(THROWN_OUT)
+            await clock.advance(0.1)
+        state = site.relay.state()
+        assert 40 < state.connections < 90  # at a quarter of a second apart it would be hundreds
+        assert "agent.id" in (state.remedy or "")
 
 
 def test_a_token_that_worked_is_tried_quickly_for_half_a_minute_and_then_slowly() -> None:

@@ -59,6 +59,8 @@ async def said_of(url: str, **changes: Any) -> LinkState:
         (307, {"Location": "/api/socket.io/"}, "/api/socket.io/ (HTTP 307)", "another backend.path"),
         (302, {}, "HTTP 302", "login page"),
         (200, {"Content-Type": "text/html"}, "HTTP 200", "login page"),
+        (400, {}, "HTTP 400", "proxy_http_version"),
+        (400, {}, "HTTP 400", "this port wants https"),
         (401, {}, "HTTP 401", "backend.token"),
         (403, {}, "HTTP 403", "backend.token"),
         (407, {}, "HTTP 407", "a proxy of this network"),
