@@ -10,8 +10,8 @@ again after a minute, doubling to ten: a wrong token is not made right by asking
 connected with is tried quickly for half a minute first: a back-end that is starting refuses everybody.
 
 After a connection that was good for something the first attempt comes soon. Where the back-end throws us out of one
-after another, each good for a moment (two agents have one name, and it keeps the newer), it comes ever later, up to five
-seconds.
+after another, each good for a moment (two agents have one name, and it keeps the newer), it comes ever later, at
+most after five seconds.
 """
 
 from __future__ import annotations
