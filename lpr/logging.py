@@ -250,16 +250,18 @@ class _Beside(logging.Handler):
         super().__init__()
         self._handlers = list(handlers)
         self.formatter = self._handlers[0].formatter
-        self._records: queue.Queue[logging.LogRecord | None] = queue.Queue(LINES_WAITING)
+        # Not a `Queue`: what is thrown away in the middle of a `put` may have something to say itself, in the same
+        # thread, and would wait for the end of that `put` for ever.
+        self._records: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
         self._left_out = 0
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Leave `record` to the thread, unless too many wait there."""
-        try:
-            self._records.put_nowait(record)
-        except queue.Full:
+        if self._records.qsize() < LINES_WAITING:
+            self._records.put(record)
+        else:
             self._left_out += 1
 
     @property
@@ -269,8 +271,7 @@ class _Beside(logging.Handler):
 
     def close(self) -> None:
         """Write what waits; not for ever, where nobody reads it."""
-        with contextlib.suppress(queue.Full):
-            self._records.put_nowait(None)
+        self._records.put(None)
         self._thread.join(LAST_LINES_S)
         if not self._thread.is_alive():
             for handler in self._handlers:

@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 import pytest
@@ -214,6 +215,29 @@ def test_at_the_end_all_lines_are_written_and_a_stuck_log_is_not_waited_for_for_
         get_logger("x").info("line", number=number, filler="x" * 100)
     assert not end()
     assert sum(1 for _ in zip(range(100), reader, strict=False)) == 100
+
+
+def test_what_is_thrown_away_while_a_line_is_handed_over_may_have_last_words() -> None:
+    """The collector of garbage runs at any moment, in the thread that just works, and asyncio logs what it finds."""
+    stream = io.StringIO()
+    configure(format="json", stream=stream, in_thread=True)
+
+    def collect(frame: FrameType, event: str, function: Any) -> None:
+        # In the middle: of a `Queue`, or of a `SimpleQueue`.
+        if frame.f_code.co_name == "_put" or (event == "c_call" and function.__name__ == "put"):
+            sys.setprofile(None)
+            get_logger("x").info("last words")
+
+    def log_a_line() -> None:
+        sys.setprofile(collect)
+        get_logger("x").info("line")
+
+    logs = threading.Thread(target=log_a_line, daemon=True)
+    logs.start()
+    logs.join(5.0)
+    assert not logs.is_alive()
+    assert end()
+    assert sorted(line["event"] for line in logged(stream)) == ["last words", "line"]
 
 
 def test_a_librarys_line_has_the_time_at_which_it_came_and_not_that_of_its_writing() -> None:

@@ -169,12 +169,13 @@ class EventStore:
     async def keep(self, message: Message) -> Kept:
         """Store an event for good, or count it as a repeat of one that is there; returns after the commit.
 
-        Raises `UnreadableMessageError` where it holds what no database can (half a surrogate pair, a huge number).
+        Raises `UnreadableMessageError` where it holds what no database can: half a surrogate pair, a huge number, lists
+        in lists in lists.
         """
         received_at = isoformat_ms(datetime.now(UTC))
         try:
             return await self._do(lambda connection: _keep(connection, message, received_at))
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise UnreadableMessageError(f"cannot be stored: {error}", event_id=message.event_id) from error
 
     async def events(
@@ -273,7 +274,7 @@ def _carry_out(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
         connection.execute("BEGIN")
         values = [job.work(connection) for job in jobs]
         connection.execute("COMMIT")
-    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+    except Exception as error:  # noqa: BLE001 - handed to who asked; without the thread all would wait for ever
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         if len(jobs) == 1:

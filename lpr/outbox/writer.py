@@ -139,7 +139,7 @@ class Writer:
             if jobs:
                 idle = False
                 self._began_s = time.monotonic()
-                self._commit(jobs)
+                self._answer(jobs)
                 self._note_how_long(time.monotonic() - self._began_s)
             if closing or time.monotonic() >= next_tick_s:
                 self._look_after(idle=idle or closing)
@@ -150,6 +150,13 @@ class Writer:
         self._began_s = None
         if took_s >= STALLS_AFTER_S:
             log.warning("queue_stalled", seconds=round(took_s, 1), hint="look for disk errors with `dmesg`")
+
+    def _answer(self, jobs: Sequence[Job]) -> None:
+        """`_commit`, after which everybody has an answer: without this thread all would wait for theirs for ever."""
+        try:
+            self._commit(jobs)
+        except Exception as error:  # noqa: BLE001 - a fault of ours; it is handed to all who wait
+            self._finish([(job, error) for job in jobs], [])
 
     def _commit(self, jobs: Sequence[Job], *, again: bool = False) -> None:
         """One transaction for all of `jobs`, and for what is held; then their results."""
@@ -252,14 +259,22 @@ class Writer:
         if first:
             log.error("queue_not_writable", error=self.failure.message, hint=self.failure.hint)
         if first and is_full(error):
-            self._reserve.give_up()
             low = disk_low_error(
                 self._queue.maker.now(),
-                free_bytes=free_bytes(self._files.path.parent),
+                free_bytes=self._give_up_reserve(),
                 min_free_bytes=self._queue.limits.least_free,
             )
             self.hold(self._queue.make_row(low, link_up=True))
         return self.failure
+
+    def _give_up_reserve(self) -> int:
+        """Says how many bytes are free then; 0 where the folder has gone, or is not ours any more."""
+        try:
+            self._reserve.give_up()
+            return free_bytes(self._files.path.parent)
+        except OSError as error:
+            log.warning("queue_reserve_not_given_up", error=str(error))
+            return 0
 
     def _make_room(self) -> bool:
         """On a disk that stays full, let go what goes at a limit, for what is held to be written over it: in a
@@ -346,6 +361,8 @@ class Writer:
                 self._give_back(idle=idle)
         except (sqlite3.Error, OSError) as error:
             log.warning("queue_upkeep_failed", error=str(error))
+        except Exception:  # a fault of ours, which must not end the thread
+            log.exception("queue_upkeep_failed")
 
     def _write_attempts(self) -> None:
         counts = self._unwritten.changed_attempts()

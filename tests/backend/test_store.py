@@ -76,14 +76,18 @@ async def test_many_at_once_are_all_kept_in_order(store: EventStore) -> None:
 
 
 async def test_one_event_that_no_database_can_hold_takes_no_other_with_it(store: EventStore) -> None:
+    deep: list[object] = []
+    for _ in range(5_000):
+        deep = [deep]
     results = await asyncio.gather(
         store.keep(event("good-1")),
+        store.keep(event("deep", gateName=deep)),
         store.keep(event("half-a-pair", gateName="\ud83d")),
         store.keep(event("huge", sequence=2**70)),
         store.keep(event("good-2")),
         return_exceptions=True,
     )
-    assert [isinstance(each, UnreadableMessageError) for each in results] == [False, True, True, False]
+    assert [isinstance(each, UnreadableMessageError) for each in results] == [False, True, True, True, False]
     assert [each.event_id for each in await store.events()] == ["good-1", "good-2"]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -56,6 +58,22 @@ async def test_on_a_full_disk_events_are_held_deliverable_and_written_when_there
     await outbox.close()
     outbox = await disk.open(boot_id="after")
     assert [ticket.sequence for ticket in await outbox.waiting(limit=9)] == [1, 2, 3, 4, 5]
+    await outbox.close()
+
+
+async def test_on_a_full_disk_in_a_folder_that_belongs_to_somebody_else_by_now_events_are_held(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    outbox = await disk.open()
+    monkeypatch.setattr(outbox._writer._reserve, "give_up", refuse)
+    await fill_disk(outbox)
+    async with asyncio.timeout(10):
+        with pytest.raises(OutboxFullError, match="held in memory"):
+            await outbox.record(detection("29B1", original_bytes=200_000), link_up=True)
+    assert [ticket.event_type for ticket in await outbox.waiting(limit=9)] == ["error", "license_plate_detected"]
     await outbox.close()
 
 

@@ -91,6 +91,23 @@ async def test_a_fault_in_one_call_does_not_harm_those_in_the_same_commit(disk: 
     await outbox.close()
 
 
+async def test_a_fault_of_the_writer_itself_is_told_to_who_waits_and_it_goes_on(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = await disk.open()
+    with monkeypatch.context() as patch:
+        patch.delattr(outbox._writer, "_reserve")  # whatever looks after the file stumbles over it
+        patch.setattr(outbox._writer, "_next_expiry_s", 0.0)
+        patch.setattr(outbox._writer, "_note_success", None)
+        async with asyncio.timeout(10):
+            with pytest.raises(TypeError):
+                await outbox.record(detection("29A1"), link_up=True)
+            await until(lambda: outbox._writer._next_expiry_s > 0.0)
+    async with asyncio.timeout(10):
+        await outbox.record(detection("29A2"), link_up=True)
+    await outbox.close()
+
+
 async def test_a_record_that_is_cancelled_leaves_the_queue_whole(disk: SqliteStore) -> None:
     outbox = await disk.open()
     task = asyncio.create_task(outbox.record(detection("29A1"), link_up=True))
