@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,6 +28,9 @@ import pytest
 _SHARE = 2 / 3
 _AGAIN_S = 15.0
 """What is waited for after the failure, tasks that do not end for example, is told by a further signal."""
+
+_OF_PYTEST = re.compile(r"/(_?pytest|pluggy|execnet|xdist)/")
+"""Whose calls stand around those of every test."""
 
 _stderr = pytest.StashKey[int]()
 """What stderr is beneath pytest's capturing, which is lost where the process ends."""
@@ -108,7 +112,8 @@ def _where_all_stand(main: FrameType | None) -> str:
     for ident, frame in sys._current_frames().items():
         is_main = ident == threading.main_thread().ident
         told.append(f"--- thread {names.get(ident, ident)}\n")
-        told += traceback.format_stack(main if is_main else frame)
+        stack = traceback.extract_stack(main if is_main else frame)
+        told += traceback.format_list([each for each in stack if not _OF_PYTEST.search(each.filename)])
     loop = asyncio.events._get_running_loop()
     for task in asyncio.all_tasks(loop) if loop is not None else ():
         told.append(f"--- task {task.get_name()}\n")

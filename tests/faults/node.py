@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import select
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,9 @@ from typing import Any
 import aiohttp
 
 TOKEN = "secret"
+START_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 30.0
 FOLDER = Path(__file__).parent.parent / "node_backend"
 
 
@@ -64,6 +68,8 @@ class NodeBackend:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             assert process.stdout is not None
+            if not select.select([process.stdout], [], [], START_TIMEOUT_S)[0]:
+                process.kill()
             if line := process.stdout.readline():
                 ready = json.loads(line)
                 self.port, self._control_port, self._process = ready["port"], ready["control"], process
@@ -71,7 +77,7 @@ class NodeBackend:
                 self._reader = threading.Thread(target=process.stdout.read, daemon=True)
                 self._reader.start()
                 return
-            process.wait()
+            process.wait(END_TIMEOUT_S)
             process.stdout.close()
             time.sleep(0.1)
         raise RuntimeError("the Node back-end does not start")
@@ -90,10 +96,10 @@ class NodeBackend:
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(by)
-            process.wait()
+            process.wait(END_TIMEOUT_S)
             assert self._reader is not None
             assert process.stdout is not None
-            self._reader.join()
+            self._reader.join(END_TIMEOUT_S)
             process.stdout.close()
 
     def freeze(self) -> None:
@@ -151,7 +157,7 @@ class NodeBackend:
 
     async def _post(self, path: str, body: object) -> dict[str, Any]:
         async with (
-            aiohttp.ClientSession() as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_S)) as session,
             session.post(f"http://127.0.0.1:{self._control_port}{path}", json=body) as response,
         ):
             answer: dict[str, Any] = await response.json()

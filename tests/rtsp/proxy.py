@@ -10,6 +10,9 @@ from types import TracebackType
 from typing import Self
 
 _POLL_S = 0.02
+_STALLS_S = 10.0
+"""A viewer that reads nothing for so long is let go: whoever wants the line to do something else waits for its thread.
+"""
 
 
 class FaultyLine:
@@ -88,7 +91,8 @@ class FaultyLine:
     ) -> None:
         """Close everything."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(2 * _STALLS_S)
+        assert not self._thread.is_alive()
         self.refuse()
 
     def _run(self) -> None:
@@ -107,7 +111,11 @@ class FaultyLine:
                 self._stopping.wait(_POLL_S / 4)
 
     def _accept(self, listener: socket.socket) -> None:
-        viewer, _ = listener.accept()
+        try:
+            viewer, _ = listener.accept()
+        except BlockingIOError:
+            return  # whoever knocked has gone again
+        viewer.settimeout(_STALLS_S)
         self.accepted += 1
         if self._mode in ("hold", "blackhole"):
             self._mute.append(viewer)
@@ -143,6 +151,7 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(16)
+    listener.setblocking(False)
     return listener
 
 

@@ -18,6 +18,8 @@ PROGRAM = Path(__file__).with_name("gst_server.py")
 PACKAGES = "gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
 
 _START_TIMEOUT_S = 20.0
+_LOOK_TIMEOUT_S = 60.0
+_END_TIMEOUT_S = 20.0
 _LOOK = """
 import gi
 gi.require_version("Gst", "1.0"); gi.require_version("GstRtspServer", "1.0")
@@ -33,7 +35,9 @@ def why_not() -> str:
     """Why the server cannot run on this machine; '' where it can."""
     if not Path(SYSTEM_PYTHON).exists():
         return f"there is no {SYSTEM_PYTHON}"
-    look = subprocess.run([SYSTEM_PYTHON, "-c", _LOOK], capture_output=True, text=True, check=False)
+    look = subprocess.run(
+        [SYSTEM_PYTHON, "-c", _LOOK], capture_output=True, text=True, timeout=_LOOK_TIMEOUT_S, check=False
+    )
     if look.returncode == 0:
         return ""
     return f"{look.stderr.strip().splitlines()[-1]}; Debian's packages for it: {PACKAGES}"
@@ -45,7 +49,8 @@ def has_element(name: str) -> bool:
         "import gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst; Gst.init(None); "
         f"raise SystemExit(Gst.ElementFactory.find({name!r}) is None)"
     )
-    return subprocess.run([SYSTEM_PYTHON, "-c", program], capture_output=True, check=False).returncode == 0
+    command = [SYSTEM_PYTHON, "-c", program]
+    return subprocess.run(command, capture_output=True, timeout=_LOOK_TIMEOUT_S, check=False).returncode == 0
 
 
 class StartServer(Protocol):
@@ -112,7 +117,7 @@ class RtspServer:
         if process is None:
             return
         process.kill()
-        process.wait()
+        process.wait(_END_TIMEOUT_S)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
@@ -150,6 +155,6 @@ def _first_line(process: subprocess.Popen[str]) -> str:
         line = ""
     if not line.startswith("ready "):
         process.kill()
-        process.wait()
+        process.wait(_END_TIMEOUT_S)
         raise RuntimeError(f"the RTSP server did not start: {line!r}")
     return line
