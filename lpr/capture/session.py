@@ -234,6 +234,9 @@ class Session:
 
 def _forget_where(error: BaseException | None) -> None:
     """Drop the tracebacks of a fault: it may be kept for long, and they keep this session and its last picture."""
-    while error is not None:
+    seen: set[int] = set()
+    # Of causes and contexts together a ring may come to be; Python itself breaks only those of contexts alone.
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         error.__traceback__ = None
         error = error.__cause__ or error.__context__

@@ -113,6 +113,14 @@ async def test_one_that_refuses_the_login_after_that_is_lost_at_once() -> None:
     assert lost.reason == "401"
 
 
+async def test_a_fault_whose_causes_lead_back_to_itself_is_told_like_any_other() -> None:
+    first, second = CaptureError("the stream broke"), CaptureError("the socket broke")
+    first.__cause__, second.__context__ = second, first
+    diary = Diary()
+    async with reader_of(lambda: ScriptedSource([], opens=first), diary):
+        assert (await diary.until(LOST)).reason == "the stream broke"
+
+
 async def test_one_that_changes_as_soon_as_it_is_there_is_a_broken_one() -> None:
     diary = Diary()
     async with reader_of(lambda: ScriptedSource([*pictures(3), RESIZED]), diary):

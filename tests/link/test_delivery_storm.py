@@ -2,7 +2,8 @@
 
 Hypothesis finds the short odd case; these walks find what takes a few hundred ordinary steps to build up. Each world
 has its own weather (how often things break), is driven for some hundred steps and must then come to rest with
-everything delivered, on whatever connection it has. `LPR_STORM_WORLDS=20000` makes millions of steps of it.
+everything delivered, on whatever connection it has. `LPR_STORM_WORLDS=20000` makes millions of steps of it
+(with `-o faulthandler_timeout=0`: it takes longer than a test may).
 """
 
 from __future__ import annotations
