@@ -53,6 +53,10 @@ DIFFERENT_EVENTS = 64
 """Events are made before the clock runs, and recorded in turn: making them is not what is measured."""
 LIVE_PER_S = 10.0
 UP_WITHIN_S = 15.0
+STANDS_STILL_S = 60.0
+"""Beyond the time that is measured. The relay waits for a server that has died for as long as that is away, as it
+should; a measurement has nothing to wait for.
+"""
 LOOK_EVERY_S = 0.05
 SETTLED_LOOK_S = 0.002
 
@@ -185,10 +189,12 @@ async def _measure_sending(folder: Path, url: str, images: ImageMode, seconds: f
         window = station.settings.limits.window
         for number in range(SENDING_ROUNDS):
             progress(f"sending {images.value}", number, SENDING_ROUNDS)
-            with bare.timed():
-                bare.count += await line.emit_for(each_s, wire.PLATE_DETECTED, messages, window=window)
-            with relayed.timed():
-                relayed.count += await station.deliver_for(each_s, events)
+            async with _going_on(each_s):
+                with bare.timed():
+                    bare.count += await line.emit_for(each_s, wire.PLATE_DETECTED, messages, window=window)
+            async with _going_on(each_s):
+                with relayed.timed():
+                    relayed.count += await station.deliver_for(each_s, events)
     progress(f"sending {images.value}", SENDING_ROUNDS, SENDING_ROUNDS)
     return Sending(
         images=images,
@@ -196,6 +202,23 @@ async def _measure_sending(folder: Path, url: str, images: ImageMode, seconds: f
         relayed_per_s=relayed.per_s,
         bare_cpu_ms=bare.cpu_ms,
         relayed_cpu_ms=relayed.cpu_ms,
+    )
+
+
+@asynccontextmanager
+async def _going_on(seconds: float) -> AsyncIterator[None]:
+    """Raises `LinkError` where what is inside takes `STANDS_STILL_S` longer than `seconds`."""
+    try:
+        async with asyncio.timeout(seconds + STANDS_STILL_S):
+            yield
+    except TimeoutError:
+        raise _standstill() from None
+
+
+def _standstill() -> LinkError:
+    return LinkError(
+        f"the bare server has acknowledged nothing for {STANDS_STILL_S:g} s",
+        hint="is its process still there? Measure again, with nothing else at work on this machine",
     )
 
 
@@ -276,7 +299,8 @@ async def _live_for(
     while (left_s := until_s - time.perf_counter()) > 0:
         progress("live events", seconds - left_s, seconds)
         await asyncio.sleep(min(left_s, LOOK_EVERY_S))
-    await live.end(running)
+    async with _going_on(0.0):
+        await live.end(running)
     progress("live events", seconds, seconds)
     return live.took_s[2:] or live.took_s
 
@@ -287,14 +311,21 @@ async def _live_while_draining(
     """Seconds to the acknowledgement of each live event until the backlog is gone, and the most memory seen."""
     live, most_bytes = _Live(station, events, options.live_per_s), 0
     running = asyncio.create_task(live.run())
+    before, moved_s = 0, time.perf_counter()
     while (drained := station.backlog_acked) < options.backlog:
         progress("draining", drained, options.backlog)
         most_bytes = max(most_bytes, _memory_bytes())
         if running.done():
             running.result()
+        if drained > before:
+            before, moved_s = drained, time.perf_counter()
+        elif time.perf_counter() - moved_s > STANDS_STILL_S:
+            running.cancel()
+            raise _standstill()
         await asyncio.sleep(LOOK_EVERY_S)
-    await live.end(running)
-    await station.settled()
+    async with _going_on(0.0):
+        await live.end(running)
+        await station.settled()
     progress("draining", options.backlog, options.backlog)
     return live.took_s, most_bytes
 

@@ -9,6 +9,8 @@ import pytest
 
 from lpr.agent.bench import delivery
 from lpr.agent.bench.delivery import DeliveryOptions, _Station, measure_delivery
+from lpr.backend.faults import Fault, FaultKind
+from lpr.backend.server import Backend, BackendSettings
 from lpr.domain.choices import ImageMode
 from lpr.domain.errors import LinkError
 from lpr.outbox.bench import sample_event
@@ -58,6 +60,27 @@ async def test_no_server_is_said_and_holds_nothing_up(tmp_path: Path, monkeypatc
         with pytest.raises(LinkError, match=r"no link to the bare server at http://127\.0\.0\.1:9"):
             async with station.connected():
                 pytest.fail("nothing listens there")
+
+
+async def test_a_server_that_acknowledges_no_more_ends_every_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody_looks(_what: str, _done: float, _total: float) -> None:
+        """The bar."""
+
+    monkeypatch.setattr(delivery, "STANDS_STILL_S", 1.0)
+    options = DeliveryOptions(folder=tmp_path, seconds=0.6, backlog=10, live_per_s=20.0, recording_rounds=1)
+    events, words = [sample_event(1)], "has acknowledged nothing for 1 s"
+    async with Backend(BackendSettings(port=0, faults=(Fault(FaultKind.SILENT),))) as mute, asyncio.timeout(60):
+        with pytest.raises(LinkError, match=words):
+            await delivery._measure_sending(tmp_path, mute.url, ImageMode.BASE64, 0.6, nobody_looks)
+        with pytest.raises(LinkError, match=words):
+            await delivery._measure_draining(options, mute.url, nobody_looks)
+        async with _Station(tmp_path / "backlog", mute.url, ImageMode.BASE64) as station:
+            await delivery._record_backlog(station, events, options.backlog, nobody_looks)
+            async with station.connected():
+                with pytest.raises(LinkError, match=words):
+                    await delivery._live_while_draining(station, events, options, nobody_looks)
 
 
 async def test_a_failure_while_live_events_come_ends_the_measurement(tmp_path: Path) -> None:
