@@ -2,9 +2,10 @@
 
 base.py                what the rest knows: Transport (Protocol), settings, LinkState
 delivery.py            the delivery core: one pure state machine, time and answers in, actions (actions.py) out
-pace.py line.py histories.py mute.py window.py deferred.py listing.py   its parts: the backlog beside live events;
-                       silence and uplink; retries and poison; types of event that nobody answers; how many may be in
-                       flight; what is sent again in its time; what the outbox has shown
+pace.py line.py histories.py weeding.py mute.py window.py deferred.py listing.py   its parts: the backlog beside live
+                       events; silence and uplink; retries and poison, and what passes meanwhile; types of event that
+                       nobody answers; how many may be in flight; what is sent again in its time; what the outbox has
+                       shown
 backoff.py             how long to wait before the next attempt to connect
 packing.py             an outbox entry -> a message that fits
 socketio_transport.py  Transport over python-socketio; web_socket.py and packets.py for what is sent often

@@ -8,15 +8,16 @@ actions and reports back. The rules:
 it) or `Bury` (it can never be taken), and by nothing else; `Revive` takes back what a sick back-end had us bury.
 Everything kept here is a cache of the outbox: whatever memory forgets is found again by `Fetch`.
 
-**Order.** Live events go first, in order of recording. A live event is one recorded on the present connection and never
-sent; everything else is backlog, which keeps a pace of its own: see `pace`.
+**Order.** Live events go first, in order of recording. A live event is one recorded on the present connection and
+never sent; everything else is backlog, which keeps a pace of its own: see `pace`. It goes in order of recording as
+well, while none of it takes the link down.
 
 **Window.** At most `window` events in flight, and about `in_flight_s` seconds of the uplink's bytes; fewer at first and
 where the back-end puts events off: see `window`.
 
 **Put off.** `retry` waits as long as the back-end says, everything else ever longer. Unreadable answers do not count as
 failures; the event is sent again. **Poison**, an event that takes the link down, goes alone, then without its original
-image, and in the end to the dead letters. For both see `histories`.
+image, and in the end to the dead letters. For both see `histories`; for what passes meanwhile `weeding`.
 
 **Silence.** With events in flight and no sign of life for `ack_s` plus the time their bytes need, at most `dead_s`, the
 connection is aborted: see `line`. An event that a later one has overtaken, and that is older than `ack_s`, has lost its
@@ -39,6 +40,7 @@ from lpr.link.line import Line
 from lpr.link.listing import Listing
 from lpr.link.mute import Mute
 from lpr.link.pace import Pace
+from lpr.link.weeding import Weeding
 from lpr.link.window import Window
 from lpr.outbox.base import Ticket
 from lpr.wire import PROCESSING_STATUS, Ack, Duplicate, Rejected, Retry, SoftFailure, Stored, Unreadable
@@ -53,9 +55,6 @@ LINK_LOST = "LINK_LOST"
 _BARREN = 3
 """After so many connections that took nothing, what was in flight at their ends is tried alone: else new events, of
 which each may be as bad, would always go first."""
-_BACKLOG_LOSSES, _MOST_PAUSE_DOUBLINGS = 2, 2
-"""Once so many connections have been lost with some of the backlog in flight, it waits at the beginning of each further
-one: as long as a hello may take, doubling so often."""
 _SHORTEST_RETRY_S = 0.1
 LATE_ANSWERS = 64
 """Emissions that nobody waits for any more, and of which an answer is still heard."""
@@ -77,11 +76,12 @@ class Delivery:
 
     def __init__(self, limits: DeliveryLimits, deadlines: LinkDeadlines) -> None:
         self._limits = limits
-        self._ack_s, self._pause_unit_s = deadlines.ack_s, deadlines.hello_s
+        self._ack_s = deadlines.ack_s
         self._line = Line(limits, deadlines)
         self._pace = Pace(limits.window)
         self._histories = Histories(limits)
         self._mute = Mute()
+        self._weeding = Weeding(limits, deadlines)
         self._window = Window(limits.window)
         self._deferred = Deferred(limits.deferred)
         self._disk = Listing()
@@ -92,8 +92,6 @@ class Delivery:
         self._passed_here = 0
         self._barren = 0
         """Connections in a row that took nothing and were lost with something in flight."""
-        self._backlog_losses = 0
-        """Connections that were lost with some of the backlog in flight, since any of it was answered."""
 
         self._live: OrderedDict[str, Ticket] = OrderedDict()
         self._page: deque[Ticket] = deque()
@@ -151,17 +149,8 @@ class Delivery:
         self._window.came_up()
         self._passed_here = self._answered_order = 0
         self._line.came_up(now)
-        self._pace.came_up(now, replay_per_second, pause_s=self._pause_s())
+        self._pace.came_up(now, replay_per_second, pause_s=self._weeding.came_up(now))
         self._disk.look_again()
-
-    def _pause_s(self) -> float:
-        """For live events alone. Where the backlog has ended one connection after another, many in it may be such that
-        each will, and what passes meanwhile must not wait behind them.
-        """
-        if self._backlog_losses < _BACKLOG_LOSSES:
-            return 0.0
-        doublings = min(_MOST_PAUSE_DOUBLINGS, self._backlog_losses - _BACKLOG_LOSSES)
-        return float(self._pause_unit_s * 2**doublings)
 
     def keep_to(self, replay_per_second: float | None) -> None:
         """The back-end's wish came after `link_up`."""
@@ -172,18 +161,25 @@ class Delivery:
         flights = list(self._in_flight.items())
         self._in_flight.clear()
         self._up = False
-        self._backlog_losses += not wanted and any(flight.backlog and not flight.alone for _, flight in flights)
+        if not wanted:
+            self._note_backlog_lost(now, [flight for _, flight in flights if flight.backlog])
         if flights and not wanted:
             self._barren = 0 if self._passed_here else self._barren + 1
         for emission, flight in flights:
             self._remember_unanswered(emission, flight.ticket)
             if not wanted:
-                self._blame(now, flight)
+                self._blame(now, flight, sole=len(flights) == 1)
         # All of it is on disk, and will be fetched in order of recording.
         self._live.clear()
         self._page.clear()
         self._mute.clear()
         self._disk.look_again()
+
+    def _note_backlog_lost(self, now: float, flights: list[Flight]) -> None:
+        if any(not flight.alone for flight in flights):
+            self._weeding.backlog_lost()
+        elif flights and self._passed_here:
+            self._weeding.suspect_lost(now)
 
     # The outbox
 
@@ -252,7 +248,7 @@ class Delivery:
             self._leave_the_mute_lane(flight.ticket.event_type)
         self._line.answered(now, sent_at=flight.sent_at, size_bytes=flight.ticket.size_bytes)
         if flight.backlog:
-            self._backlog_losses = 0
+            self._weeding.answered()
             self._pace.answered(now - flight.sent_at)
         else:
             self._pace.live_came_through()
@@ -275,6 +271,7 @@ class Delivery:
     def messages_are_smaller_now(self) -> None:
         """Of what was lost in whole, nobody knows that it would be again: it is sent in whole once more."""
         self._histories.forget_losses_alone()
+        self._weeding.messages_are_smaller_now()
 
     # What to do
 
@@ -336,7 +333,11 @@ class Delivery:
             return None
         if not self._fits_the_uplink(chosen):
             return None
-        (self._page.popleft() if is_backlog else self._live.popitem(last=False))
+        if is_backlog:
+            self._weeding.sent(now)
+            self._page.remove(chosen)
+        else:
+            self._live.popitem(last=False)
         return chosen, is_backlog, False
 
     def _in_the_window(self) -> list[Flight]:
@@ -380,12 +381,13 @@ class Delivery:
         return None
 
     def _peek_backlog(self, now: float) -> Ticket | None:
-        while self._page and self._set_aside(self._page[0]):
-            self._page.popleft()
+        end = -1 if self._weeding.newest_first(now) else 0
+        while self._page and self._set_aside(self._page[end]):
+            del self._page[end]
         if not self._page or not self._pace.is_due(now):
             return None
         flying = sum(flight.backlog for flight in self._in_the_window())
-        return self._page[0] if self._pace.has_room(flying, self._window.size) else None
+        return self._page[end] if self._pace.has_room(flying, self._window.size) else None
 
     def _set_aside(self, ticket: Ticket) -> bool:
         """True where this ticket is not sent in its turn: it has left, is stale, goes alone, or in the mute lane."""
@@ -405,10 +407,13 @@ class Delivery:
             if event_id in self._leaving or self._is_stale_status(ticket):
                 del self._suspects[event_id]
                 continue
-            if not self._pace.is_due(now) or now < self._histories.of(event_id).not_before:
+            if not self._pace.is_due(now) or now < self._suspect_due_at(event_id):
                 return False
             return self._passed_here > 0 or self._barren >= _BARREN or self._nothing_else_waits()
         return False
+
+    def _suspect_due_at(self, event_id: str) -> float:
+        return max(self._weeding.no_suspect_before, self._histories.of(event_id).not_before)
 
     def _nothing_else_waits(self) -> bool:
         return self._disk.has_shown_all and not (self._live or self._page or self._in_flight)
@@ -428,7 +433,7 @@ class Delivery:
         if (next_at := self._pace.next_at) is not None and (self._page or self._suspects):
             yield next_at
             for event_id in list(self._suspects)[:1]:
-                yield self._histories.of(event_id).not_before
+                yield self._suspect_due_at(event_id)
 
     def _send(self, now: float, ticket: Ticket, *, backlog: bool, alone: bool) -> None:
         history = self._histories.of(ticket.event_id)
@@ -463,7 +468,7 @@ class Delivery:
         if not self._disk.may_begin(now) or len(self._page) > self._limits.page // 2 or self._deferred.is_full:
             return
         self._disk.begin()
-        self._out.append(Fetch(self._limits.page, frozenset(self._known_ids())))
+        self._out.append(Fetch(self._limits.page * self._weeding.pages, frozenset(self._known_ids())))
 
     # Silence
 
@@ -583,15 +588,15 @@ class Delivery:
             # What was let go is still on disk; paging has paused, so it will not come back at once.
             self._disk.look_again()
 
-    def _blame(self, now: float, flight: Flight) -> None:
-        """The link was lost with this event in flight."""
+    def _blame(self, now: float, flight: Flight, *, sole: bool) -> None:
+        """The link was lost with this event in flight; `sole` where nothing else was."""
         ticket = flight.ticket
         # One of the mute lane is nearly always in flight, whatever ends a connection.
         if ticket.event_id in self._leaving or self._mute.has_lane(ticket.event_type):
             return
         # A status that has been replaced meanwhile has handed on its history.
         event_id = self._newest_status if self._is_stale_status(ticket) else ticket.event_id
-        reason = self._histories.link_was_lost(now, event_id or ticket.event_id, alone=flight.alone)
+        reason = self._histories.link_was_lost(now, event_id or ticket.event_id, alone=flight.alone, sole=sole)
         if reason is not None and ticket.event_type != PROCESSING_STATUS:
             self._leave(ticket, LINK_LOST, reason)
 

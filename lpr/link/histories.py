@@ -41,6 +41,7 @@ class History:
     unanswered: int = 0
     detections_mark: int = 0
     losses: int = 0
+    was_sole: bool = False
     losses_alone: int = 0
     barren_losses: int = 0
     passed_mark: int = 0
@@ -80,6 +81,7 @@ class Histories:
         if before is not None:
             self._known[to] = History(
                 losses=before.losses,
+                was_sole=before.was_sole,
                 losses_alone=before.losses_alone,
                 barren_losses=before.barren_losses,
                 passed_mark=before.passed_mark,
@@ -142,7 +144,7 @@ class Histories:
     def is_suspect(self, event_id: str) -> bool:
         """Whether the event must be sent alone."""
         history = self._known.get(event_id)
-        return history is not None and history.losses >= self._limits.losses_before_alone
+        return history is not None and (history.was_sole or history.losses >= self._limits.losses_before_alone)
 
     def is_to_be_bare(self, event_id: str) -> bool:
         """Whether the event is to be sent without its original image."""
@@ -155,11 +157,14 @@ class Histories:
             history.losses_alone = history.barren_losses = 0
             history.not_before = 0.0
 
-    def link_was_lost(self, now: float, event_id: str, *, alone: bool) -> str | None:
-        """With this event in flight. Returns why it is a dead letter; None where it is none."""
+    def link_was_lost(self, now: float, event_id: str, *, alone: bool, sole: bool = False) -> str | None:
+        """With this event in flight. Returns why it is a dead letter; None where it is none. One that happened to be
+        the `sole` one in flight is sent alone from then on, and is condemned no sooner for that.
+        """
         history = self.of(event_id)
         history.losses += 1
-        if not alone:
+        history.was_sole = history.was_sole or sole
+        if not alone or history.losses <= self._limits.losses_before_alone:
             history.passed_mark = self._passed
             return None
         if self._passed > history.passed_mark:

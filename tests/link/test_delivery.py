@@ -444,6 +444,34 @@ def test_live_events_pass_though_the_backlog_begins_with_many_that_break_the_lin
     assert live >= 0.8 * good
 
 
+@pytest.mark.parametrize(("bad", "every", "share"), [(5, 1, 1.0), (50, 1, 0.9), (50, 9, 0.7), (150, 1, 0.3)])
+def test_the_good_of_a_backlog_pass_though_many_in_it_break_the_link(bad: int, every: int, share: float) -> None:
+    """A cluster at its beginning, or one in nine: most of the others are through in two minutes, long before all that
+    break the link are weeded out.
+    """
+    world = World()
+    names = [world.record() for _ in range(bad + 450)]
+    poison = set(names[: bad * every : every])
+    for step in range(1200):
+        if not world.up:
+            world.advance(0.3)
+            world.connect()
+        if step % 5 == 0:
+            world.record()
+        while world.fetches:
+            world.page()
+        while world.up and world.open:
+            emission = min(world.open)
+            if world.open[emission].ticket.event_id in poison:
+                world.lose()
+                continue
+            world.answer(emission, Stored())
+            while world.to_leave:
+                world.clear()
+        world.advance(0.1)
+    assert len(world.stored & (set(names) - poison)) >= share * 450
+
+
 def test_statuses_that_break_the_link_do_so_ever_more_rarely_and_are_no_dead_letters() -> None:
     world = connected()
     warm_up(world)

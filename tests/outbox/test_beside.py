@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -315,6 +318,47 @@ async def test_a_directory_of_an_earlier_version_goes_on_with_everything_in_it(
     with closing(sqlite3.connect(disk.data_dir / "outbox.db")) as connection:
         assert connection.execute("SELECT count(*) FROM images").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM pictures").fetchone() == (0,)
+
+
+DIES_AT_A_STATEMENT = """
+import os, signal, sys
+from pathlib import Path
+from lpr.outbox import schema
+path, dies_at, seen = Path(sys.argv[1]), int(sys.argv[2]), 0
+connection = schema.connect(path)
+
+def count(statement):
+    global seen
+    seen += 1
+    if seen == dies_at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+connection.set_trace_callback(count)
+schema.migrate(connection, path)
+print(seen)
+"""
+
+
+async def test_a_kill_at_any_statement_of_a_migration_leaves_a_queue_with_everything_in_it(
+    disk: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_by_version_3(disk.data_dir, monkeypatch)
+    path, kept = disk.data_dir / "outbox.db", disk.data_dir.with_name("kept")
+    shutil.copytree(disk.data_dir, kept)
+
+    def migrate(dies_at: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", DIES_AT_A_STATEMENT, str(path), str(dies_at)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+    statements = int(migrate(0).stdout)
+    assert statements > 6
+    for dies_at in range(1, statements + 1):
+        shutil.rmtree(disk.data_dir)
+        shutil.copytree(kept, disk.data_dir)
+        assert migrate(dies_at).returncode == -signal.SIGKILL
+        outbox = await disk.open(boot_id=f"boot-{dies_at}")
+        assert await plates(outbox) == [(n + 1, f"29A{n}") for n in range(6)]
+        await outbox.close()
 
 
 async def test_a_full_queue_of_an_earlier_version_lets_its_oldest_original_images_go(
