@@ -149,7 +149,7 @@ class Delivery:
         self._window.came_up()
         self._passed_here = self._answered_order = 0
         self._line.came_up(now)
-        self._pace.came_up(now, replay_per_second, pause_s=self._weeding.came_up(now))
+        self._pace.came_up(now, replay_per_second, pause_s=self._weeding.came_up(now, barren=self._barren >= _BARREN))
         self._disk.look_again()
 
     def keep_to(self, replay_per_second: float | None) -> None:
@@ -599,6 +599,9 @@ class Delivery:
         reason = self._histories.link_was_lost(now, event_id or ticket.event_id, alone=flight.alone, sole=sole)
         if reason is not None and ticket.event_type != PROCESSING_STATUS:
             self._leave(ticket, LINK_LOST, reason)
+        elif flight.alone and self._histories.is_on_trial(ticket.event_id):
+            self._suspects[ticket.event_id] = ticket
+            self._suspects.move_to_end(ticket.event_id, last=False)
 
     def _replace_status(self, ticket: Ticket) -> None:
         """The newest status takes the place of the one that waits, so that a busy link does not starve it."""

@@ -146,6 +146,13 @@ class Histories:
         history = self._known.get(event_id)
         return history is not None and (history.was_sole or history.losses >= self._limits.losses_before_alone)
 
+    def is_on_trial(self, event_id: str) -> bool:
+        """Whether nothing passes, and this is the event by which it will be seen whether smaller ones would: it is not
+        to wait for its turn among others like it.
+        """
+        history = self._known.get(event_id)
+        return history is not None and 0 < history.barren_losses <= self._limits.losses_alone
+
     def is_to_be_bare(self, event_id: str) -> bool:
         """Whether the event is to be sent without its original image."""
         history = self._known.get(event_id)

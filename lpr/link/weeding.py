@@ -29,10 +29,12 @@ class Weeding:
         self._newest_until = 0.0
         self.no_suspect_before = 0.0
 
-    def came_up(self, now: float) -> float:
-        """A connection stands; returns how long live events are alone on it."""
+    def came_up(self, now: float, *, barren: bool) -> float:
+        """A connection stands; returns how long live events are alone on it: not at all where none of those before took
+        anything, be it live.
+        """
         doublings = min(_MOST_PAUSE_DOUBLINGS, self._losses - _BACKLOG_LOSSES)
-        pause_s = float(self._pause_unit_s * 2**doublings) if self._losses >= _BACKLOG_LOSSES else 0.0
+        pause_s = float(self._pause_unit_s * 2**doublings) if self._losses >= _BACKLOG_LOSSES and not barren else 0.0
         self._newest_until = now + pause_s + self._others_s if self._newest_are_next else 0.0
         return pause_s
 

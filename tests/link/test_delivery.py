@@ -538,6 +538,26 @@ def test_what_takes_the_link_down_alone_is_sent_without_its_original_image() -> 
     assert not world.dead
 
 
+@pytest.mark.parametrize("steps_between", [2, 5, 50])
+def test_where_every_event_is_too_large_one_is_tried_without_its_image_though_new_ones_keep_coming(
+    steps_between: int,
+) -> None:
+    world = World()
+    for step in range(600):
+        if not world.up and step % 3 == 0:
+            world.connect()
+        while world.fetches:
+            world.page()
+        if step % steps_between == 0:
+            world.record()
+        if any(send.bare for send in world.open.values()):
+            return
+        if world.up and world.open:
+            world.lose()
+        world.advance(0.1)
+    raise AssertionError("in a minute none was")
+
+
 def test_what_was_lost_in_whole_is_sent_in_whole_once_more_where_messages_have_become_smaller() -> None:
     world = connected()
     heavy = world.record()
