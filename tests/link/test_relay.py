@@ -31,6 +31,12 @@ from tests.link.parts import Site, camera_lost, picture, running, settings
 REAL = {"deadlines": LinkDeadlines(), "backoff": Backoff()}
 
 
+@pytest.fixture(autouse=True)
+def _the_same_dice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hundred others one or two wait so that a test which counts or adds up attempts to connect fails."""
+    monkeypatch.setattr("lpr.link.backoff.random", random.Random(1))
+
+
 @asynccontextmanager
 async def joined(backend: FakeBackend, clock: FakeClock, **more: Any) -> AsyncIterator[Site]:
     """A relay with the real deadlines in simulated time."""
@@ -335,11 +341,7 @@ async def test_a_stop_does_not_wait_for_a_greeting_that_is_never_answered() -> N
     assert site.relay.state().last_error is None
 
 
-async def test_a_back_end_that_throws_everybody_out_after_a_moment_gets_something_in_each(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # Of a hundred other dice one or two let no connection come in the moments in which it may stand for a little.
-    monkeypatch.setattr("lpr.link.backoff.random", random.Random(1))
+async def test_a_back_end_that_throws_everybody_out_after_a_moment_gets_something_in_each() -> None:
     backend, clock = FakeBackend(), FakeClock()
     backend.hello = None
     async with joined(backend, clock) as site:
