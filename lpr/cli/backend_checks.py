@@ -19,6 +19,7 @@ from lpr.config import AgentConfig
 from lpr.domain.errors import LinkError
 from lpr.link.base import LinkSettings
 from lpr.link.explain import explain
+from lpr.link.route import Route, proxy_of
 from lpr.link.socketio_transport import SocketIoTransport, tls_context
 
 HELLO_WITHIN_S = 2.0
@@ -36,10 +37,18 @@ async def check_backend(config: AgentConfig) -> Sequence[Finding]:
         if secure:
             # What is wrong with our own files is told though the back-end may be away.
             await asyncio.to_thread(tls_context, settings)
-        findings.append(await _reach(settings))
-        if secure:
-            findings.append(await _certificate(settings))
-        findings += await _join(settings)
+        route = Route()
+        try:
+            findings.append(await _reach(settings))
+            if secure:
+                findings.append(await _certificate(settings))
+        except LinkError as error:
+            if (proxy := proxy_of(settings.url)) is None:
+                raise
+            findings.append(warn("back-end", f"{error.message}; not directly, that is", error.hint))
+            route = Route(proxy)
+            route.failed()
+        findings += await _join(settings, route)
     except LinkError as error:
         findings.append(failed("back-end", error))
     return findings
@@ -97,9 +106,9 @@ async def _close(writer: asyncio.StreamWriter) -> None:
             await writer.wait_closed()
 
 
-async def _join(settings: LinkSettings) -> Sequence[Finding]:
+async def _join(settings: LinkSettings, route: Route) -> Sequence[Finding]:
     """Connect as the agent does, with epoch 0: an agent at work stays the live one for the back-end."""
-    transport = SocketIoTransport(settings)
+    transport = SocketIoTransport(settings, route)
     token = settings.token()
     names = {"agent_id": settings.agent_id, "version": settings.version}
     try:
@@ -108,6 +117,8 @@ async def _join(settings: LinkSettings) -> Sequence[Finding]:
     finally:
         await transport.close()
     entered = f"namespace {settings.namespace} entered {'with' if token else 'without'} a token"
+    if route.proxy is not None:
+        entered += ", through the proxy that HTTPS_PROXY names"
     if answer is None:
         return [ok("back-end", f"{entered}; it does not answer agent_hello, which is allowed")]
     findings = [ok("back-end", f"{entered}; it answers agent_hello")]

@@ -50,7 +50,11 @@ _HTTP_HINTS: Mapping[int, str] = {
 def explain(error: BaseException, settings: LinkSettings) -> LinkError:
     """The error in this project's own terms; the innermost cause that says something decides."""
     where = settings.url
-    for cause in _causes(error):
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+            return _proxy_failed(cause, where)
+    for cause in causes:
         match cause:
             case ssl.SSLCertVerificationError():
                 return _bad_certificate(cause, where)
@@ -196,6 +200,18 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
                 chain.append(inner)
         current = current.__cause__ or current.__context__
     return reversed(chain)
+
+
+def _proxy_failed(error: aiohttp.ClientError, where: str) -> LinkError:
+    # Its address may hold a password.
+    said = (
+        f"it answers HTTP {error.status}" if isinstance(error, aiohttp.ClientHttpProxyError) else "it does not answer"
+    )
+    return LinkError(
+        f"{where} cannot be reached through the proxy that HTTPS_PROXY names: {said}",
+        hint="the direct way and the proxy are tried in turn; HTTPS_PROXY and NO_PROXY are those of the agent's own "
+        "environment",
+    )
 
 
 def _closed_early(where: str) -> LinkError:

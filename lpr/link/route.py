@@ -7,6 +7,9 @@ is away says nothing of the back-end.
 over a line that carries little (an IPv6 tunnel, mostly). After an attempt that failed, or a connection that got stuck,
 another one comes first.
 
+**Proxy.** Where the environment names one (`HTTPS_PROXY`), it and the direct way are tried in turn, the direct one
+first: a network may let nobody out but through its proxy, and a proxy may know nothing of the machine next door.
+
 **Segments.** A line may swallow full packets without a word where something on it carries only smaller ones (a tunnel,
 a VPN, a mobile network, and a firewall that lets nobody say so). Small ones pass, so that a connection can be made; the
 first picture never arrives. After a connection that got stuck, packets are kept small for an hour: that costs next to
@@ -16,8 +19,10 @@ nothing.
 from __future__ import annotations
 
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 FOUND_FOR_S = 24 * 3600.0
 """So long an address is used that the name server no longer tells."""
@@ -28,10 +33,23 @@ SMALL_SEGMENT_BYTES = 1200
 Address = TypeVar("Address")
 
 
-class Route:
-    """Of one back-end. `now` tells seconds on a monotonic clock."""
+def proxy_of(url: str) -> str | None:
+    """The proxy that the environment names for an https address, unless its `NO_PROXY` names the host too."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("https", "wss") or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    named = urllib.request.getproxies_environment().get("https", "").strip()
+    address = named if "://" in named else f"http://{named}"
+    return address if urlsplit(address).scheme == "http" and urlsplit(address).hostname else None
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+
+class Route:
+    """Of one back-end. `proxy` is the address of one that may stand before it; `now` tells seconds on a monotonic
+    clock.
+    """
+
+    def __init__(self, proxy: str | None = None, now: Callable[[], float] = time.monotonic) -> None:
+        self._ways = (None, proxy) if proxy is not None else (None,)
         self._now = now
         self._found: dict[tuple[str, int], tuple[float, Sequence[object]]] = {}
         self._turn = 0
@@ -48,7 +66,7 @@ class Route:
 
     def in_turn(self, addresses: Sequence[Address]) -> list[Address]:
         """All of them, the one to be tried first at the head."""
-        first = self._turn % max(1, len(addresses))
+        first = self._turn // len(self._ways) % max(1, len(addresses))
         return [*addresses[first:], *addresses[:first]]
 
     def failed(self) -> None:
@@ -59,6 +77,11 @@ class Route:
         """What was sent did not arrive, or nothing came back."""
         self._turn += 1
         self._small_until_s = self._now() + SMALL_FOR_S
+
+    @property
+    def proxy(self) -> str | None:
+        """Through which the next connection is to be made; None is directly."""
+        return self._ways[self._turn % len(self._ways)]
 
     @property
     def segment_bytes(self) -> int | None:

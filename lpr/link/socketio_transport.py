@@ -31,7 +31,7 @@ from aiohttp.connector import AddrInfoType
 from engineio import base_client as engineio_clients
 from engineio import packet as engine_packet
 
-from lpr.domain.errors import LinkError, LinkUntrustedError
+from lpr.domain.errors import LinkError, LinkRefusedError, LinkUntrustedError
 from lpr.link.base import (
     MESSAGE_TOO_LARGE,
     THROWN_OUT,
@@ -46,7 +46,7 @@ from lpr.link.base import (
 from lpr.link.explain import Stage, explain, refusal, sent_elsewhere, timed_out, too_old
 from lpr.link.names import NameResolver
 from lpr.link.packets import event_packet, read_answer, read_limit
-from lpr.link.route import Route
+from lpr.link.route import Route, proxy_of
 from lpr.link.web_socket import WebSocket
 
 _TCP_INFO_BYTES_ACKED = 120
@@ -118,7 +118,7 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
 
 def transports(settings: LinkSettings) -> TransportFactory:
     """One for each connection, over a way that they remember together."""
-    route = Route()
+    route = Route(proxy_of(settings.url))
     return lambda: SocketIoTransport(settings, route)
 
 
@@ -128,7 +128,7 @@ class SocketIoTransport:
     def __init__(self, settings: LinkSettings, route: Route | None = None) -> None:
         """`route` is what earlier connections learned of the way."""
         self._settings = settings
-        self._route = route if route is not None else Route()
+        self._route = route if route is not None else Route(proxy_of(settings.url))
         self._deadlines: LinkDeadlines = settings.deadlines
         self._client: Any = None
         self._web_socket: WebSocket | None = None
@@ -161,12 +161,16 @@ class SocketIoTransport:
             async with asyncio.timeout(self._deadlines.connect_s):
                 await self._open(dict(auth))
         except TimeoutError as error:
-            if self._stage is not Stage.RESOLVING:
+            if self._stage is Stage.RESOLVING:
+                self._route.failed()
+            else:
                 self._route.stuck()
             await self._dispose()
             raise timed_out(self._stage, self._settings) from error
-        except BaseException:
-            self._route.failed()
+        except BaseException as error:
+            # Who refuses us has been reached.
+            if isinstance(error, LinkUntrustedError) or not isinstance(error, LinkRefusedError):
+                self._route.failed()
             await self._dispose()
             raise
         self._up = True
@@ -242,7 +246,11 @@ class SocketIoTransport:
             handle_sigint=False,
             http_session=session,
             request_timeout=self._deadlines.disconnect_s,
-            websocket_extra_options={"autoping": False, "max_msg_size": MAX_INCOMING_BYTES},
+            websocket_extra_options={
+                "autoping": False,
+                "max_msg_size": MAX_INCOMING_BYTES,
+                "proxy": self._route.proxy,
+            },
         )
         namespace = self._settings.namespace
         client.on("connect", self._on_joined, namespace=namespace)

@@ -76,6 +76,21 @@ class TestBackend:
         assert verdicts(findings) == [Verdict.FAIL]
         assert "nowhere.invalid" in findings[0].message
 
+    async def test_a_proxy_is_tried_where_there_is_no_direct_way(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def wants_a_login(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(wants_a_login, "127.0.0.1", 0) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+            findings = await check_backend(config(tmp_path, backend={"url": f"https://127.0.0.1:{free_port()}"}))
+        assert verdicts(findings) == [Verdict.WARN, Verdict.FAIL]
+        assert "not directly" in findings[0].message
+        assert "HTTP 407" in findings[1].message
+
     async def test_a_port_that_speaks_no_tls_fails(self, tmp_path: Path) -> None:
         async with Backend(BackendSettings(port=0)) as backend:
             url = backend.url.replace("http://", "https://")

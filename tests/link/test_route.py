@@ -169,7 +169,7 @@ async def test_a_line_that_swallows_full_packets_is_given_small_ones(
 
 def test_what_was_found_is_used_for_a_day_and_small_packets_for_an_hour() -> None:
     now = [0.0]
-    route = Route(lambda: now[0])
+    route = Route(now=lambda: now[0])
     assert route.remembered(NAME, 80) == ()
     assert route.segment_bytes is None
     route.found(NAME, 80, ["a", "b", "c"])

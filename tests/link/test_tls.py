@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import socket
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,10 +19,11 @@ from lpr.agent.settings import link_settings
 from lpr.config import AgentConfig
 from lpr.domain.errors import LinkUntrustedError
 from lpr.link.base import LinkPhase
+from lpr.link.route import proxy_of
 from lpr.link.socketio_transport import tls_context
 from tests.agent.helpers import CAMERA
 from tests.faults.node import NodeBackend
-from tests.link.parts import QUICK, QUICK_BACKOFF, running, settings
+from tests.link.parts import QUICK, QUICK_BACKOFF, picture, running, settings
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
@@ -65,6 +68,16 @@ def _openssl(folder: Path, arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    except OSError:
+        pass
+    writer.transport.abort()
+
+
 @asynccontextmanager
 async def tls_in_front(
     backend: NodeBackend,
@@ -84,15 +97,6 @@ async def tls_in_front(
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(authority / "ca.pem")
     pumps: set[asyncio.Task[None]] = set()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while chunk := await reader.read(65536):
-                writer.write(chunk)
-                await writer.drain()
-        except OSError:
-            pass
-        writer.transport.abort()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", backend.port)
@@ -242,6 +246,107 @@ def test_a_key_with_a_pass_phrase_is_named_and_nobody_is_asked_for_it(tmp_path: 
     locked = {"client_cert_file": authority / "client.pem", "client_key_file": tmp_path / "locked.key"}
     with pytest.raises(LinkUntrustedError, match="pass phrase"):
         tls_context(settings("https://x", ca_file=authority / "ca.pem", **locked))
+
+
+@asynccontextmanager
+async def connect_proxy(target_port: int, seen: list[str]) -> AsyncIterator[str]:
+    """An HTTP proxy that wants a name and a password, and knows the way to one machine alone."""
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        seen.append(head.splitlines()[0])
+        if "Proxy-Authorization: Basic " not in head:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+            return
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target_port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        for ends in ((reader, inner_writer), (inner_reader, writer)):
+            pumps.add(asyncio.create_task(pump(*ends)))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("silent_s", [0.0, 0.6])
+async def test_where_only_a_proxy_leads_out_it_is_used(
+    node_backend: NodeBackend, authority: Path, monkeypatch: pytest.MonkeyPatch, silent_s: float
+) -> None:
+    """The name is known to the proxy alone; the name server of this network says no, or nothing. The direct way is
+    tried too, and first.
+    """
+
+    def unknown(*_: object, **__: object) -> object:
+        time.sleep(silent_s)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    _certificate(authority, "named", "DNS:gate-server.invalid")
+    seen: list[str] = []
+    async with (
+        tls_in_front(node_backend, authority, "named") as url,
+        connect_proxy(int(url.rpartition(":")[2]), seen) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", f"http://lpr:secret@{proxy}")
+        impatient = replace(QUICK, connect_s=0.5)
+        link = settings("https://gate-server.invalid", ca_file=authority / "ca.pem", deadlines=impatient)
+        async with running(link) as site:
+            await site.record(3, original=picture(480, 320, noise=True))
+            await site.until_empty()
+            assert site.relay.state().connections == 1
+            assert seen == ["CONNECT gate-server.invalid:443 HTTP/1.1"]
+            await node_backend.kick()
+            await site.until(lambda: site.relay.state().connections == 2)
+            assert site.relay.state().failed_attempts == 0, "what was good comes first"
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        async with running(link) as site:
+            await site.until(lambda: "HTTP 407" in (site.relay.state().last_error or ""))
+            assert "HTTPS_PROXY" in (site.relay.state().remedy or "")
+            assert "secret" not in repr(site.relay.state())
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        async with running(link) as site:
+            await site.until(lambda: "it does not answer" in (site.relay.state().last_error or ""))
+
+
+@pytest.mark.node
+async def test_a_proxy_that_does_not_know_the_back_end_is_left_alone_where_there_is_a_direct_way(
+    node_backend: NodeBackend, authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    async with (
+        tls_in_front(node_backend, authority, "good") as url,
+        running(settings(url, ca_file=authority / "ca.pem")) as site,
+    ):
+        await site.record()
+        await site.until_empty()
+        assert site.relay.state().last_error is None
+
+
+@pytest.mark.parametrize(
+    ("url", "named", "not_for", "proxy"),
+    [
+        ("https://api.example.vn", "http://u:p@10.0.0.1:3128", "", "http://u:p@10.0.0.1:3128"),
+        ("https://api.example.vn", "10.0.0.1:3128", "localhost", "http://10.0.0.1:3128"),
+        ("https://api.example.vn", "10.0.0.1:3128", "localhost,.example.vn", None),
+        ("https://api.example.vn", "socks5://10.0.0.1", "", None),
+        ("https://api.example.vn", "", "", None),
+        ("http://192.168.1.10:3001", "10.0.0.1:3128", "", None),
+    ],
+)
+def test_which_proxy_the_environment_means(
+    monkeypatch: pytest.MonkeyPatch, url: str, named: str, not_for: str, proxy: str | None
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", named)
+    monkeypatch.setenv("NO_PROXY", not_for)
+    assert proxy_of(url) == proxy
 
 
 @pytest.mark.node
