@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,6 +13,7 @@ from lpr.domain.clock import Clock
 from lpr.domain.errors import OutboxError
 from lpr.domain.events import ErrorCode
 from lpr.link.actions import Bury, Revive, Settle
+from lpr.link.clocks import Seldom
 from lpr.outbox.base import Outbox, Ticket
 
 SETTLE_RETRY_S = 1.0
@@ -49,7 +49,8 @@ class Clearer:
         self._clock = clock
         self._on_left = on_left
         self._on_rejected = on_rejected
-        self._waiting: deque[Settle | Bury | Revive] = deque()
+        self._waiting: list[Settle | Bury | Revive] = []
+        self._seldom = Seldom(clock)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -68,7 +69,8 @@ class Clearer:
                 await self._clear()
             except OutboxError as error:
                 # Kept here, and in the outbox: after a restart the back-end answers `duplicate` and we try again.
-                log.warning("delivered events could not be deleted", error=error.message, hint=error.hint)
+                if self._seldom.is_due(line := "what was answered could not be written down"):
+                    log.warning(line, error=error.message, hint=error.hint, retried_every_s=SETTLE_RETRY_S)
                 await self._clock.sleep(SETTLE_RETRY_S)
 
     async def until_idle(self, patience_s: float) -> None:
@@ -80,25 +82,33 @@ class Clearer:
         idle.cancel()
 
     async def _clear(self) -> None:
-        """Delete what may be deleted, all of it in one transaction; bury what must be buried, revive what may live."""
-        settled = [event_id for action in self._waiting if isinstance(action, Settle) for event_id in action.event_ids]
-        buried = [action for action in self._waiting if isinstance(action, Bury)]
-        revived = [event_id for action in self._waiting if isinstance(action, Revive) for event_id in action.event_ids]
-        taken = len(self._waiting)
-        if settled:
+        """Delete what may be deleted, all of it in one transaction; bury what must be buried, revive what may live.
+        What is done stays done where the disk takes no more.
+        """
+        settles = [action for action in self._waiting if isinstance(action, Settle)]
+        buries = [action for action in self._waiting if isinstance(action, Bury)]
+        revives = [action for action in self._waiting if isinstance(action, Revive)]
+        if settled := [event_id for action in settles for event_id in action.event_ids]:
             await self._outbox.settle(settled)
-        for action in buried:
+            self._done(settles, settled)
+        for action in buries:
             await self._bury(action)
-        self._on_left([*settled, *(action.ticket.event_id for action in buried)])
-        if revived:
+            self._done([action], [action.ticket.event_id])
+        if revived := [event_id for action in revives for event_id in action.event_ids]:
             # After `on_left`: a listener that still believed them to be leaving would not look for them again.
             count = await self._outbox.retry_dead(revived)
             log.info("the back-end takes events again: those that it would not take are tried anew", events=count)
-        for _ in range(taken):
-            self._waiting.popleft()
+            self._done(revives, [])
         if not self._waiting:
             self._wake.clear()
             self._idle.set()
+
+    def _done(self, actions: Sequence[Settle | Bury | Revive], left: Sequence[str]) -> None:
+        # By identity: two of them may be equal, and others have come meanwhile.
+        gone = {id(action) for action in actions}
+        self._waiting = [action for action in self._waiting if id(action) not in gone]
+        if left:
+            self._on_left(left)
 
     async def _bury(self, action: Bury) -> None:
         entry = await self._outbox.load(action.ticket.event_id)

@@ -1,4 +1,4 @@
-"""The two clocks of a link that are not the machine's: the back-end's, and the alarm that wakes the relay."""
+"""The clocks of a link that are not the machine's: the back-end's, the relay's alarm, and that of the log."""
 
 from __future__ import annotations
 
@@ -63,6 +63,23 @@ class Alarm:
         """Ring no more."""
         if self._standing is not None:
             self._standing[1].cancel()
+
+
+class Seldom:
+    """Whether what may happen every second, for days, is to be logged now."""
+
+    def __init__(self, clock: Clock, every_s: float = 600.0) -> None:
+        self._clock = clock
+        self._every_s = every_s
+        self._said_at_s: dict[str, float] = {}
+
+    def is_due(self, line: str) -> bool:
+        """At the first time, and again after `every_s`."""
+        now_s = self._clock.now().monotonic_s
+        if now_s - self._said_at_s.get(line, float("-inf")) < self._every_s:
+            return False
+        self._said_at_s[line] = now_s
+        return True
 
 
 async def ring_after(clock: Clock, seconds: float, ring: Callable[[], None]) -> None:

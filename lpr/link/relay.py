@@ -39,7 +39,7 @@ from lpr.link.base import (
     TransportFactory,
 )
 from lpr.link.clearer import Clearer, OnRejected
-from lpr.link.clocks import Alarm, ServerClock, ring_after
+from lpr.link.clocks import Alarm, Seldom, ServerClock, ring_after
 from lpr.link.delivery import LATE_ANSWERS, Delivery
 from lpr.link.ledger import Ledger
 from lpr.link.packing import (
@@ -141,6 +141,7 @@ class Relay:
         self._lost_hint = _LOST_HINT
         self._tasks: asyncio.TaskGroup | None = None
         self._alarm = Alarm(self._clock, self._wake.set)
+        self._seldom = Seldom(self._clock)
         self._progress_at_s = 0.0
         self._token: str | None = None
         self._greets = True
@@ -440,7 +441,7 @@ class Relay:
                 return
             await self._outbox.count_attempt(send.ticket.event_id)
         except OutboxError as error:
-            log.warning("an event could not be read from the queue", error=error.message, hint=error.hint)
+            self._tell_of_disk("an event could not be read from the queue", error)
             self._delivery.postpone(self._now(), send.emission)
             self._wake.set()  # a place in the window is free
             return
@@ -558,11 +559,15 @@ class Relay:
         try:
             tickets = await self._outbox.waiting(limit=fetch.limit, exclude=fetch.exclude)
         except OutboxError as error:
-            log.warning("the queue could not be listed", error=error.message, hint=error.hint)
+            self._tell_of_disk("the queue could not be listed", error)
             self._delivery.fetch_failed(self._now())
         else:
             self._delivery.page(self._now(), tickets, fetch.limit)
         self._wake.set()
+
+    def _tell_of_disk(self, line: str, error: OutboxError) -> None:
+        if self._seldom.is_due(line):
+            log.warning(line, error=error.message, hint=error.hint)
 
     def _left(self, event_ids: Iterable[str]) -> None:
         self._delivery.left(event_ids)

@@ -19,6 +19,7 @@ from lpr.domain.errors import LinkBusyError, LinkError, LinkNotReadyError, LinkR
 from lpr.domain.events import ErrorCode, ErrorRaised, Severity
 from lpr.link.backoff import ConnectWait
 from lpr.link.base import THROWN_OUT, Backoff, LinkDeadlines, LinkPhase, LinkState, OnAck
+from lpr.link.clearer import SETTLE_RETRY_S
 from lpr.link.outages import AGAIN_AFTER_S
 from lpr.metrics import Metrics, Stage
 from lpr.outbox.base import Entry, Ticket
@@ -524,6 +525,10 @@ class FaultyOutbox(MemoryOutbox):
 
     failing: str | None = None
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.settled: list[str] = []
+
     def _check(self, name: str) -> None:
         if self.failing == name:
             raise OutboxError("the disk does not answer", hint="look at it")
@@ -538,7 +543,12 @@ class FaultyOutbox(MemoryOutbox):
 
     async def settle(self, event_ids: Collection[str]) -> None:
         self._check("settle")
+        self.settled += event_ids
         await super().settle(event_ids)
+
+    async def bury(self, event_id: str, *, code: str, reason: str) -> None:
+        self._check("bury")
+        await super().bury(event_id, code=code, reason=reason)
 
 
 @pytest.mark.parametrize("failing", ["waiting", "load", "settle"])
@@ -555,6 +565,47 @@ async def test_a_disk_that_fails_for_a_while_delays_and_loses_nothing(failing: s
         await clock.advance(10.0)
         assert await site.pending() == 0
     assert len(backend.stored) == 5
+
+
+async def test_a_dead_letter_that_the_disk_does_not_take_keeps_nothing_else_from_leaving() -> None:
+    """Deleting takes no room, burying does."""
+    backend, clock = FakeBackend(), FakeClock()
+    outbox = FaultyOutbox(agent_id="gate-nuc-01", boot_id="boot-1", clock=clock)
+
+    def refuse_one(name: str, message: Mapping[str, Any]) -> Sequence[object]:
+        rejected = message["data"]["licensePlate"] == "29A-999.99"
+        return ({"status": "rejected", "eventId": message["eventId"]},) if rejected else backend.store(name, message)
+
+    backend.answer = refuse_one
+    outbox.failing = "bury"
+    async with joined(backend, clock, outbox=outbox) as site:
+        await site.record(1, plate="29A-999.99")
+        ids = []
+        for _ in range(5):
+            ids += await site.record(2)
+            await clock.advance(SETTLE_RETRY_S)
+        assert await site.pending() == 1
+        assert outbox.settled == ids, "each once"
+        outbox.failing = None
+        await clock.advance(2 * SETTLE_RETRY_S)
+        assert await site.pending() == 0
+        assert (await outbox.status()).dead_letters == 1
+
+
+@pytest.mark.parametrize("failing", ["waiting", "load", "settle"])
+async def test_a_disk_that_fails_for_hours_does_not_fill_the_log(failing: str) -> None:
+    backend, clock = FakeBackend(), FakeClock()
+    outbox = FaultyOutbox(agent_id="gate-nuc-01", boot_id="boot-1", clock=clock)
+    backend.refusals.append(LinkError("away"))
+    with structlog.testing.capture_logs() as lines:
+        async with joined(backend, clock, outbox=outbox) as site:
+            await site.record(2)
+            outbox.failing = failing
+            await clock.advance(120.0)
+            outbox.failing = None
+            await clock.advance(10.0)  # a stop waits for what the disk is to be told, and time stands still in it
+    warned = [line for line in lines if line.get("error") == "the disk does not answer"]
+    assert len(warned) == 1, "not every second"
 
 
 async def test_an_event_that_somebody_drops_from_the_queue_is_passed_over() -> None:
