@@ -72,7 +72,7 @@ class SystemClock:
 
 
 def _since_boot_s() -> float:
-    # Linux's clock of that name stands still in a suspended machine. macOS' does not, and has no other.
+    # `time.monotonic` stands still in a suspended machine; this clock is Linux's alone.
     return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 

@@ -168,7 +168,8 @@ class Delivery:
         for emission, flight in flights:
             self._remember_unanswered(emission, flight.ticket)
             if not wanted:
-                self._blame(now, flight, sole=len(flights) == 1)
+                sole = len(flights) == 1 and flight.ticket.event_type != PROCESSING_STATUS
+                self._blame(now, flight, sole=sole)
         # All of it is on disk, and will be fetched in order of recording.
         self._live.clear()
         self._page.clear()

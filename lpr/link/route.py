@@ -4,8 +4,8 @@
 is away says nothing of the back-end.
 
 **Addresses.** Of several the library takes whichever lets it in first, and that may lead to a machine that is sick, or
-over a line that carries little (an IPv6 tunnel, mostly). After an attempt that failed, or a connection that got stuck,
-another one comes first.
+over a line that carries little (an IPv6 tunnel, mostly). After an attempt that failed, or a connection that took
+nothing, another one comes first.
 
 **Proxy.** Where the environment names one (`HTTPS_PROXY`), it and the direct way are tried in turn, the direct one
 first: a network may let nobody out but through its proxy, and a proxy may know nothing of the machine next door.
@@ -34,13 +34,20 @@ Address = TypeVar("Address")
 
 
 def proxy_of(url: str) -> str | None:
-    """The proxy that the environment names for an https address, unless its `NO_PROXY` names the host too."""
+    """The proxy that the environment names for an https address, unless its `NO_PROXY` names the host too; None also
+    where what it names is no HTTP proxy's address.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("https", "wss") or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     named = urllib.request.getproxies_environment().get("https", "").strip()
     address = named if "://" in named else f"http://{named}"
-    return address if urlsplit(address).scheme == "http" and urlsplit(address).hostname else None
+    try:
+        named_parts = urlsplit(address)
+        usable = named_parts.scheme == "http" and named_parts.hostname and named_parts.port != 0
+    except ValueError:
+        return None
+    return address if usable else None
 
 
 class Route:
@@ -52,7 +59,7 @@ class Route:
         self._ways = (None, proxy) if proxy is not None else (None,)
         self._now = now
         self._found: dict[tuple[str, int], tuple[float, Sequence[object]]] = {}
-        self._turn = 0
+        self._way = self._address = 0
         self._small_until_s = float("-inf")
 
     def found(self, host: str, port: int, addresses: Sequence[Address]) -> None:
@@ -66,22 +73,26 @@ class Route:
 
     def in_turn(self, addresses: Sequence[Address]) -> list[Address]:
         """All of them, the one to be tried first at the head."""
-        first = self._turn // len(self._ways) % max(1, len(addresses))
+        first = self._address % max(1, len(addresses))
         return [*addresses[first:], *addresses[:first]]
 
     def failed(self) -> None:
-        """No connection could be made this way."""
-        self._turn += 1
+        """No connection could be made."""
+        self._way = (self._way + 1) % len(self._ways)
+        self._address += self._way == 0
+
+    def took_nothing(self) -> None:
+        """A connection was made, and ended without an answer to any event."""
+        self._address += 1
 
     def stuck(self) -> None:
         """What was sent did not arrive, or nothing came back."""
-        self._turn += 1
         self._small_until_s = self._now() + SMALL_FOR_S
 
     @property
     def proxy(self) -> str | None:
         """Through which the next connection is to be made; None is directly."""
-        return self._ways[self._turn % len(self._ways)]
+        return self._ways[self._way]
 
     @property
     def segment_bytes(self) -> int | None:

@@ -161,9 +161,8 @@ class SocketIoTransport:
             async with asyncio.timeout(self._deadlines.connect_s):
                 await self._open(dict(auth))
         except TimeoutError as error:
-            if self._stage is Stage.RESOLVING:
-                self._route.failed()
-            else:
+            self._route.failed()
+            if self._stage is not Stage.RESOLVING:
                 self._route.stuck()
             await self._dispose()
             raise timed_out(self._stage, self._settings) from error
@@ -424,7 +423,7 @@ class SocketIoTransport:
         if self._up:
             self._up = False
             if self._answered < _FIRST_EVENT <= self._emissions:
-                self._route.failed()
+                self._route.took_nothing()
             if self._disconnect is not None:
                 self._disconnect(reason)
 

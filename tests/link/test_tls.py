@@ -337,6 +337,8 @@ async def test_a_proxy_that_does_not_know_the_back_end_is_left_alone_where_there
         ("https://api.example.vn", "10.0.0.1:3128", "localhost", "http://10.0.0.1:3128"),
         ("https://api.example.vn", "10.0.0.1:3128", "localhost,.example.vn", None),
         ("https://api.example.vn", "socks5://10.0.0.1", "", None),
+        ("https://api.example.vn", "http://[10.0.0.1", "", None),
+        ("https://api.example.vn", "10.0.0.1:port", "", None),
         ("https://api.example.vn", "", "", None),
         ("http://192.168.1.10:3001", "10.0.0.1:3128", "", None),
     ],
