@@ -396,6 +396,8 @@ class Delivery:
             return True
         if self._histories.is_suspect(ticket.event_id):
             self._suspects[ticket.event_id] = ticket
+            if ticket.event_type == PROCESSING_STATUS:
+                self._suspects.move_to_end(ticket.event_id, last=False)
             return True
         if self._mute.has_lane(ticket.event_type):
             self._mute.put(ticket)
@@ -403,14 +405,19 @@ class Delivery:
         return False
 
     def _suspect_is_due(self, now: float) -> bool:
-        while self._suspects:
-            event_id, ticket = next(iter(self._suspects.items()))
+        """Whether the first of them may go now. They go in order, but for a status, which stands at their head and
+        holds up nobody; a new one is no backlog.
+        """
+        for event_id, ticket in list(self._suspects.items()):
             if event_id in self._leaving or self._is_stale_status(ticket):
                 del self._suspects[event_id]
                 continue
-            if not self._pace.is_due(now) or now < self._suspect_due_at(event_id):
+            replayed = self._is_replay(ticket, self._histories.of(event_id))
+            if now >= self._suspect_due_at(event_id) and (not replayed or self._pace.is_due(now)):
+                self._suspects.move_to_end(event_id, last=False)
+                return self._passed_here > 0 or self._barren >= _BARREN or self._nothing_else_waits()
+            if ticket.event_type != PROCESSING_STATUS:
                 return False
-            return self._passed_here > 0 or self._barren >= _BARREN or self._nothing_else_waits()
         return False
 
     def _suspect_due_at(self, event_id: str) -> float:
@@ -433,8 +440,8 @@ class Delivery:
             yield max(due_at, self._window.shut_until)
         if (next_at := self._pace.next_at) is not None and (self._page or self._suspects):
             yield next_at
-            for event_id in list(self._suspects)[:1]:
-                yield self._suspect_due_at(event_id)
+        for event_id in list(self._suspects)[:2]:
+            yield self._suspect_due_at(event_id)
 
     def _send(self, now: float, ticket: Ticket, *, backlog: bool, alone: bool) -> None:
         history = self._histories.of(ticket.event_id)

@@ -498,6 +498,25 @@ def test_statuses_that_break_the_link_do_so_ever_more_rarely_and_are_no_dead_let
     assert 3 <= losses <= 15
 
 
+def test_where_no_backlog_is_wanted_a_status_comes_though_those_before_it_were_lost_with_the_link() -> None:
+    world = World()
+    world.connect(rate=0)
+    for _ in range(3):
+        world.record(kind=PROCESSING_STATUS)
+        world.lose()
+        world.advance(1.0)
+        world.connect(rate=0)
+        while world.fetches:
+            world.page()
+    for _ in range(3):
+        name = world.record(kind=PROCESSING_STATUS)
+        if name not in in_flight(world):
+            world.advance(world.limits.alone_pause_s)
+        answer(world, name, Stored())
+        while world.to_leave:
+            world.clear()
+
+
 def test_a_status_does_not_answer_for_the_one_before_it() -> None:
     world = connected()
     warm_up(world)
