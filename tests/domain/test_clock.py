@@ -28,7 +28,7 @@ def test_the_contracts_time_is_utc_with_milliseconds() -> None:
 def test_the_monotonic_clock_goes_on_while_the_machine_is_suspended() -> None:
     """Linux keeps a clock for that; where namespaces may be made, it is moved as a suspended machine's has moved."""
     moved = ["unshare", "--time", "--fork", "--boottime", "600"]
-    if subprocess.run([*moved, "true"], capture_output=True, check=False).returncode:
+    if subprocess.run([*moved, "true"], capture_output=True, check=False, timeout=30).returncode:
         pytest.skip("no time namespace may be made here")
     told = subprocess.run(
         [*moved, sys.executable, "-c", "from lpr.domain.clock import SystemClock as C; print(C().now().monotonic_s)"],
