@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,8 +17,10 @@ from tests.rtsp.server import RtspServer, StartServer, why_not
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """No test may hang the others."""
+    """No test may hang the others, nor is any to go through a proxy of the machine that it runs on."""
     config.pluginmanager.register(deadline)
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        os.environ.pop(name, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

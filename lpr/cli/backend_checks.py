@@ -16,7 +16,7 @@ from lpr.agent.settings import link_settings
 from lpr.agent.timekeeping import SKEW_MS
 from lpr.cli.findings import Finding, failed, ok, warn
 from lpr.config import AgentConfig
-from lpr.domain.errors import LinkError
+from lpr.domain.errors import LinkError, LinkUntrustedError
 from lpr.link.base import LinkSettings
 from lpr.link.explain import explain
 from lpr.link.route import Route, proxy_of
@@ -43,7 +43,8 @@ async def check_backend(config: AgentConfig) -> Sequence[Finding]:
             if secure:
                 findings.append(await _certificate(settings))
         except LinkError as error:
-            if (proxy := proxy_of(settings.url)) is None:
+            # Where it was reached, a proxy would change nothing.
+            if (proxy := proxy_of(settings.url)) is None or isinstance(error, LinkUntrustedError):
                 raise
             findings.append(warn("back-end", f"{error.message}; not directly, that is", error.hint))
             route = Route(proxy)

@@ -138,7 +138,10 @@ class TestCertificate:
     async def test_one_that_ends_soon_is_warned_of(self, tmp_path: Path) -> None:
         assert (await self.look(tmp_path, days=3)).verdict is Verdict.WARN
 
-    async def test_one_of_an_unknown_authority_fails(self, tmp_path: Path) -> None:
+    async def test_one_of_an_unknown_authority_fails_and_no_proxy_changes_that(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         finding = await self.look(tmp_path, days=100, trusted=False)
         assert finding.verdict is Verdict.FAIL
         assert "ca_file" in (finding.hint or "")
