@@ -371,7 +371,7 @@ async def test_two_hundred_losses_of_real_streams_leave_no_thread_and_no_handle_
     cameras, cycles = 4, 50
     process = psutil.Process()
     # No silence counts here but that of a line that is cut, at once: a busy machine makes others.
-    patient = {"open_timeout_s": 8.0, "read_timeout_s": 8.0, "stale_after_s": 16.0}
+    patient = {"open_timeout_s": 8.0, "read_timeout_s": 8.0, "stale_after_s": 16.0, "first_picture_within_s": 16.0}
     limits = replace(QUICK, backoff_first_s=0.01, backoff_most_s=0.02, **patient)
     with ExitStack() as lines:
         pairs = [lines.enter_context(FaultyLine(rtsp().port)) for _ in range(cameras)]
