@@ -179,9 +179,10 @@ class Agent:
         await self._open_vision(stack)
         if self.config.web.enabled and not await self._open_page(stack, tell=log.error):
             background.append(group.create_task(self._open_page_later(stack), name="page"))
+        reporting = group.create_task(self._reporter.report(), name="status")
         background += [
+            reporting,
             group.create_task(inbox.run(), name="commands"),
-            group.create_task(self._reporter.report(), name="status"),
             group.create_task(self._reporter.watch_queue(), name="queue"),
             group.create_task(self._keep_remembering(), name="memory"),
             group.create_task(self._clock_watch().run(), name="clock"),
@@ -196,6 +197,9 @@ class Agent:
         log.info("stopping")
         await self.stop_cameras(tuple(self.pipelines))
         self._memory.save()
+        # What it is writing down comes before the last status, and the relay hears of both before it may end.
+        reporting.cancel()
+        await asyncio.wait({reporting})
         await self._reporter.put_status()
 
     async def _close_link(self, background: list[asyncio.Task[None]], inbox: CommandInbox) -> None:
