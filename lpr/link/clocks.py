@@ -10,6 +10,8 @@ from lpr.domain.clock import Clock
 
 _MOST_ROUND_TRIP_S = 4.0
 """The middle is wrong by half of this at most, well below the skew of clocks that is told (5 s)."""
+SAID_AGAIN_AFTER_S = 600.0
+"""What stays the same is logged once in this time."""
 _TURNS_TO_READ = 4
 """Rounds of the event loop from bytes at the socket to an answer: read, frame, packet, callback."""
 
@@ -68,17 +70,16 @@ class Alarm:
 class Seldom:
     """Whether what may happen every second, for days, is to be logged now."""
 
-    def __init__(self, clock: Clock, every_s: float = 600.0) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._every_s = every_s
-        self._said_at_s: dict[str, float] = {}
+        self._said_at_s: dict[tuple[str, ...], float] = {}
 
-    def is_due(self, line: str) -> bool:
-        """At the first time, and again after `every_s`."""
+    def is_due(self, *what: str) -> bool:
+        """At the first time, and again after `SAID_AGAIN_AFTER_S`."""
         now_s = self._clock.now().monotonic_s
-        if now_s - self._said_at_s.get(line, float("-inf")) < self._every_s:
+        if now_s - self._said_at_s.get(what, float("-inf")) < SAID_AGAIN_AFTER_S:
             return False
-        self._said_at_s[line] = now_s
+        self._said_at_s[what] = now_s
         return True
 
 

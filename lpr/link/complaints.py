@@ -11,9 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from lpr.domain.clock import Clock
-
-AGAIN_AFTER_S = 600.0
-"""The same complaint is logged once in this time: each event that waits brings it up anew."""
+from lpr.link.clocks import Seldom
 
 log = structlog.get_logger(__name__)
 
@@ -22,10 +20,9 @@ class Complaints:
     """`on_change` is called when `words` have changed."""
 
     def __init__(self, clock: Clock, on_change: Callable[[str | None], None]) -> None:
-        self._clock = clock
+        self._seldom = Seldom(clock)
         self._on_change = on_change
         self._standing: dict[str, str] = {}
-        self._logged: dict[tuple[str, str], float] = {}
 
     def unanswered(self, event_type: str, event_id: str) -> None:
         """An event of this type got no answer in time, on a connection that is alive."""
@@ -64,9 +61,7 @@ class Complaints:
             self._on_change(self._words())
 
     def _complain(self, event_type: str, words: str, line: str, **details: object) -> None:
-        now_s = self._clock.now().monotonic_s
-        if now_s - self._logged.get((event_type, line), float("-inf")) >= AGAIN_AFTER_S:
-            self._logged[event_type, line] = now_s
+        if self._seldom.is_due(event_type, line):  # each event that waits brings it up anew
             log.warning(line, type=event_type, **details)
         if self._standing.get(event_type) != words:
             self._standing[event_type] = words
