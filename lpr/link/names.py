@@ -13,7 +13,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
@@ -40,7 +40,7 @@ class NameResolver(ThreadedResolver):
         # It is not ended with the attempt that began it.
         _under_way.add(lookup)
         lookup.add_done_callback(_ended)
-        remembered = cast("Sequence[ResolveResult]", self._route.remembered(host, port))
+        remembered = self._route.remembered(host, port)
         await asyncio.wait({lookup}, timeout=self._patience_s if remembered else None)
         try:
             found = lookup.result() if lookup.done() else remembered

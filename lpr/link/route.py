@@ -21,16 +21,15 @@ from __future__ import annotations
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 from urllib.parse import urlsplit
+
+from aiohttp.abc import ResolveResult
 
 FOUND_FOR_S = 24 * 3600.0
 """So long an address is used that the name server no longer tells."""
 SMALL_FOR_S = 3600.0
 SMALL_SEGMENT_BYTES = 1200
 """With its headers it passes wherever IPv6 may go (1280 bytes)."""
-
-Address = TypeVar("Address")
 
 
 def proxy_of(url: str) -> str | None:
@@ -58,20 +57,20 @@ class Route:
     def __init__(self, proxy: str | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self._ways = (None, proxy) if proxy is not None else (None,)
         self._now = now
-        self._found: dict[tuple[str, int], tuple[float, Sequence[object]]] = {}
+        self._found: dict[tuple[str, int], tuple[float, Sequence[ResolveResult]]] = {}
         self._way = self._address = 0
         self._small_until_s = float("-inf")
 
-    def found(self, host: str, port: int, addresses: Sequence[Address]) -> None:
+    def found(self, host: str, port: int, addresses: Sequence[ResolveResult]) -> None:
         """The name server told these."""
         self._found[host, port] = self._now(), addresses
 
-    def remembered(self, host: str, port: int) -> Sequence[object]:
+    def remembered(self, host: str, port: int) -> Sequence[ResolveResult]:
         """What it told last; empty where that was nothing, or too long ago."""
         found_at_s, addresses = self._found.get((host, port), (float("-inf"), ()))
         return addresses if self._now() - found_at_s < FOUND_FOR_S else ()
 
-    def in_turn(self, addresses: Sequence[Address]) -> list[Address]:
+    def in_turn(self, addresses: Sequence[ResolveResult]) -> list[ResolveResult]:
         """All of them, the one to be tried first at the head."""
         first = self._address % max(1, len(addresses))
         return [*addresses[first:], *addresses[:first]]

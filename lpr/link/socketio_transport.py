@@ -125,10 +125,10 @@ def transports(settings: LinkSettings) -> TransportFactory:
 class SocketIoTransport:
     """`Transport` for one connection to `settings.url`, namespace `settings.namespace`, over WebSocket only."""
 
-    def __init__(self, settings: LinkSettings, route: Route | None = None) -> None:
+    def __init__(self, settings: LinkSettings, route: Route) -> None:
         """`route` is what earlier connections learned of the way."""
         self._settings = settings
-        self._route = route if route is not None else Route(proxy_of(settings.url))
+        self._route = route
         self._deadlines: LinkDeadlines = settings.deadlines
         self._client: Any = None
         self._web_socket: WebSocket | None = None

@@ -16,6 +16,7 @@ from engineio import base_client
 from lpr import wire
 from lpr.domain.errors import LinkError, LinkRefusedError
 from lpr.link.base import LinkSettings
+from lpr.link.route import Route
 from lpr.link.socketio_transport import SocketIoTransport
 from tests.faults.node import TOKEN, NodeBackend
 from tests.faults.proxy import TcpProxy
@@ -28,7 +29,7 @@ class Open:
     """A transport with its ears: the reasons it gave, the commands that came."""
 
     def __init__(self, link: LinkSettings) -> None:
-        self.transport = SocketIoTransport(link)
+        self.transport = SocketIoTransport(link, Route())
         self.reasons: list[str] = []
         self.commands: list[tuple[str, Sequence[object]]] = []
         self.transport.on_disconnect(self.reasons.append)

@@ -20,7 +20,7 @@ from lpr.domain.errors import LinkBusyError
 from lpr.link.base import Backoff, LinkPhase, LinkState
 from lpr.link.names import NameResolver
 from lpr.link.route import Route
-from lpr.link.socketio_transport import SocketIoTransport
+from lpr.link.socketio_transport import transports
 from tests.faults.node import NodeBackend
 from tests.link.parts import QUICK, running, settings
 
@@ -93,7 +93,7 @@ async def test_when_to_ask_again_is_understood(status: int) -> None:
 
     async with serving(answer) as url:
         with pytest.raises(LinkBusyError) as caught:
-            await SocketIoTransport(settings(url)).connect({})
+            await transports(settings(url))().connect({})
     assert caught.value.after_s == 120.0
 
 
