@@ -25,6 +25,8 @@ from tests.agent.helpers import CAMERA
 from tests.faults.node import NodeBackend
 from tests.link.parts import QUICK, QUICK_BACKOFF, picture, running, settings
 
+NEVER_AFTER_REFUSAL = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
+
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 
@@ -163,10 +165,9 @@ async def test_a_certificate_that_was_renewed_is_taken_within_moments(
 ) -> None:
     """Also after many attempts, and without anybody touching the agent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    backoff = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
     async with (
         tls_in_front(node_backend, authority, "expired", context=context) as url,
-        running(settings(url, ca_file=authority / "ca.pem", backoff=backoff)) as site,
+        running(settings(url, ca_file=authority / "ca.pem", backoff=NEVER_AFTER_REFUSAL)) as site,
     ):
         await site.record()
         await site.until(lambda: site.relay.state().failed_attempts >= 4)
@@ -179,10 +180,9 @@ async def test_a_ca_file_that_was_corrected_is_read_at_the_next_attempt(
     node_backend: NodeBackend, authority: Path, tmp_path: Path
 ) -> None:
     ca_file = tmp_path / "ca.pem"
-    backoff = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
     async with (
         tls_in_front(node_backend, authority, "good") as url,
-        running(settings(url, ca_file=ca_file, backoff=backoff)) as site,
+        running(settings(url, ca_file=ca_file, backoff=NEVER_AFTER_REFUSAL)) as site,
     ):
         await site.record()
         await site.until(lambda: "CA file" in (site.relay.state().last_error or ""))
@@ -200,11 +200,10 @@ async def test_a_client_certificate_that_was_replaced_is_shown_within_moments(
     _stranger(tmp_path, "client")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.maximum_version = newest
-    backoff = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
     shown = {"client_cert_file": certificate, "client_key_file": key}
     async with (
         tls_in_front(node_backend, authority, "good", ask_client=True, context=context) as url,
-        running(settings(url, ca_file=authority / "ca.pem", backoff=backoff, **shown)) as site,
+        running(settings(url, ca_file=authority / "ca.pem", backoff=NEVER_AFTER_REFUSAL, **shown)) as site,
     ):
         await site.record()
         await site.until(lambda: "client_cert" in (site.relay.state().remedy or ""))
@@ -363,8 +362,7 @@ async def test_a_rotated_token_is_read_from_its_file_over_tls(
         config = AgentConfig.model_validate(
             {"agent": {"id": "gate-nuc-01", "data_dir": str(tmp_path)}, "backend": backend, "cameras": [CAMERA]}
         )
-        backoff = replace(QUICK_BACKOFF, refused_first_s=1e6, refused_max_s=1e6)
-        link = replace(link_settings(config, boot_id="boot-1"), deadlines=QUICK, backoff=backoff)
+        link = replace(link_settings(config, boot_id="boot-1"), deadlines=QUICK, backoff=NEVER_AFTER_REFUSAL)
         async with running(link) as site:
             await site.record()
             await site.until(lambda: site.relay.state().phase is LinkPhase.REFUSED)
